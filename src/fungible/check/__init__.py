@@ -1,0 +1,1 @@
+"""The prover: runs an application as several instances and names what would be lost."""

@@ -1,0 +1,1 @@
+"""What every other folder may rely on; imports nothing of ours."""
