@@ -203,7 +203,11 @@ class Answer(Struct, frozen=True, kw_only=True):
     def text(self) -> str:
         """The body as text: by the declared charset where it is known and right, else UTF-8 with replacements."""
         charset = next(
-            (p.split("=", 1)[1].strip("\"' ") for p in (self.header("content-type") or "").split(";")[1:] if "charset=" in p.lower() and "=" in p),
+            (
+                p.split("=", 1)[1].strip("\"' ")
+                for p in (self.header("content-type") or "").split(";")[1:]
+                if "charset=" in p.lower() and "=" in p
+            ),
             "utf-8",
         )
         try:

@@ -1,0 +1,37 @@
+"""`fungible`: hands over to the command that was named."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from fungible import __version__
+from fungible.cli import check
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="fungible", description="Makes the instances of a web service interchangeable."
+    )
+    parser.add_argument("--version", action="version", version=f"fungible {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    check.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and gives its exit status."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        print("fungible: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # Whoever reads our output has gone: no traceback for that.
+        sys.stderr.close()
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())
