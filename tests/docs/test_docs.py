@@ -36,9 +36,6 @@ BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 
-# The pages are built once: one worker takes all tests of this file.
-pytestmark = pytest.mark.xdist_group("docs")
-
 
 @dataclass(frozen=True)
 class Block:

@@ -102,8 +102,12 @@ class _Recording:
         }
         found: dict[str, list[tuple[int, Leaf]]] = {}
         starts: dict[str, set[str]] = {}
+
+        def wanted(value: str) -> bool:
+            return value in texts or value[:WITHIN] in inside
+
         for at, one in enumerate(self._exchanges[:-1]):
-            for leaf in leaves(one.answer, one.step.path):
+            for leaf in leaves(one.answer, one.step.path, wanted):
                 within = leaf.value[:WITHIN] in inside and is_opaque(leaf.value)
                 if leaf.value in texts or within:
                     found.setdefault(leaf.value, []).append((at, leaf))

@@ -272,7 +272,9 @@ def _answer_words(error: Exception, timeout_s: float) -> str:
     if isinstance(error, http.client.RemoteDisconnected | ConnectionResetError | BrokenPipeError):
         return "closed the connection without an answer"
     if isinstance(error, http.client.HTTPException | ValueError):
-        return f"not an HTTP answer ({type(error).__name__})"
+        # The bounds of http.client say which they are; other messages repeat what was sent, which may vary.
+        bound = type(error) in {http.client.HTTPException, http.client.LineTooLong}
+        return f"not an HTTP answer ({error if bound else type(error).__name__})"
     return f"the connection broke: {error}"
 
 

@@ -31,8 +31,10 @@ from fungible.check.witness import Witness, closure
 
 _REFUSALS = frozenset({401, 403, 423, 429, 503})
 _JOB_PATH = re.compile(r"(job|task|export|import|progress|status|report|queue|render|worker|batch)", re.IGNORECASE)
-_JOB_ANSWER = re.compile(
-    r"\b(status|state|progress|percent|done|running|pending|queued|finished|complete[d]?)\b|\d%", re.IGNORECASE
+_JOB_KEYS = frozenset({"status", "state", "progress", "percent", "percentage", "phase"})
+_JOB_WORDS = re.compile(
+    r"\b(pending|queued|waiting|running|processing|in[ _-]progress|working|started|done|finished|completed?|succeeded|failed|\d+ ?%)",
+    re.IGNORECASE,
 )
 
 
@@ -214,10 +216,8 @@ class Diagnosing:
         answers = self._witness.ground.control.outcomes
         writer = answers[self._witness.writer].answer if self._witness.writer is not None else Answer()
         last = answers[-1]
-        if last.move.step.poll_seconds > 0 or writer.status == 202:
-            return True
-        named = _JOB_PATH.search(_bare(last.move.step.path)) is not None
-        return named and _JOB_ANSWER.search(_job_text(last.answer)) is not None
+        named = _JOB_PATH.search(_bare(last.move.step.path)) is not None or last.move.step.poll_seconds > 0
+        return writer.status == 202 or (named and _tells_progress(last.answer))
 
     def _anonymous(self) -> bool:
         """The other instance answers the visitor as one instance answers a visitor without credentials."""
@@ -334,10 +334,13 @@ def _stripped(step: Step) -> Step:
     return msgspec.structs.replace(step, headers={**headers, "Cookie": ""}, auth=None)
 
 
-def _job_text(answer: Answer) -> str:
-    """The keys of a JSON answer, else the start of the text."""
+def _tells_progress(answer: Answer) -> bool:
+    """An answer that says how far something is: a status in JSON, or words such as `running` and `40 %` in a page."""
     try:
         document = json.loads(answer.body)
     except (ValueError, RecursionError):
-        return answer.text[:4000]
-    return " ".join(f"{key} {value}" for key, value in document.items())[:4000] if isinstance(document, dict) else ""  # pyright: ignore
+        return answer.media_type.startswith("text/") and _JOB_WORDS.search(answer.text[:20_000]) is not None
+    if not isinstance(document, dict):
+        return False
+    told = [value for key, value in document.items() if str(key).lower() in _JOB_KEYS]  # pyright: ignore
+    return any(isinstance(value, int | float) or _JOB_WORDS.match(str(value)) for value in told)  # pyright: ignore

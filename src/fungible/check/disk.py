@@ -108,9 +108,10 @@ class Disk:
         os.close(descriptor)
         process = self.start(command, env, Path(name))
         status = process.wait(timeout_s)
-        # What it left running in the background may be meant to; it lives as long as the disk.
-        if status is None or not process.members():
+        if status is None:
             process.kill()
+        # What it left running in the background may be meant to; it lives as long as the disk.
+        process.release()
         return HUNG if status is None else status, tail(Path(name), _OUTPUT_BYTES)
 
     def start(self, command: str, env: Mapping[str, str], log: Path, *, common_randomness: bool = False) -> Process:
@@ -193,8 +194,9 @@ class Disk:
     def _plan(self, layout: Layout, isolation: Isolation, shared_at: Mapping[Path, Path]) -> Message:
         """What the launcher is to set up; at level 0, the copy is made here."""
         working = _existing_folder(layout.working)
-        shared = _shared(layout, shared_at)
         in_place = isolation.level > 0
+        # A copy has links to the real ones, whatever could stand in for them.
+        shared = _shared(layout, shared_at if in_place else {})
         mounts = self._mounts(working, layout, shared) if in_place else []
         if not in_place:
             self._copy(working, shared)

@@ -65,12 +65,13 @@ def operations(
     """
     roots = (view.working, *view.private)
     found: dict[Path, Operation] = {}
+    # Overlays don't reach into what is mounted below them.
+    below = _mounted_below(roots, mounts)
     for path in roots:
-        apart = any(_foreign_between(root, path) for root in roots)
+        apart = path in below or any(_foreign_between(root, path) for root in roots)
         found[path] = _overlay(path, upper_for(path), must=path == view.working, apart=apart)
-    for path in _mounted_below(roots, mounts):
+    for path in below:
         if path not in found and not _below_any(path, view.shared):
-            # Overlays don't reach into what is mounted below them.
             found[path] = _overlay(path, upper_for(path), apart=True)
     for path in view.sockets:
         # Not those of the application's own folder: it may want to remove what is left there of its last run.

@@ -67,6 +67,10 @@ class Process:
         if not self._gone:
             self._kill_from_here()
 
+    def release(self) -> None:
+        """Nothing more is wanted of it: once none of its processes is left, its parent need not stay either."""
+        self._order("release")
+
     def members(self) -> list[int]:
         """The process IDs of what lives of it: the main process, its descendants and their orphans."""
         self._hear(0)

@@ -5,7 +5,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from fungible.check.disk import HUNG, TEMPORARY, Disk, Isolation, Layout, Written
@@ -17,6 +17,12 @@ __all__ = ["HUNG", "Disk", "Isolation", "Layout", "Process", "Written", "probe"]
 
 _DRAW = "import os; print(os.urandom(16).hex())"
 _PROBE_S = 20.0
+_FORBIDDING = {
+    "kernel.apparmor_restrict_unprivileged_userns": "1",
+    "kernel.unprivileged_userns_clone": "0",
+    "user.max_user_namespaces": "0",
+}
+"""Settings of the kernel that keep ordinary users from making namespaces."""
 
 
 def probe(layout: Layout) -> Isolation:
@@ -97,8 +103,10 @@ def _what_is_used(disk: Disk, *, pid_namespace: bool) -> str:
 def _what_is_not(disk: Disk) -> list[str]:
     """What could not be done in place, and what is done instead."""
     instead = {real_home(): "HOME is a folder of its own", TEMPORARY.resolve(): "TMPDIR is a folder of its own"}
-    told = {path: f"{instead.get(Path(path), 'common to all instances')}: {path}" for path in disk.failed}
-    return [f"{told[path]} ({reason})" for path, reason in sorted(disk.failed.items())]
+    return [
+        f"{instead.get(Path(path), f'{path} is common to all instances')}, as {path} can't be overlaid ({reason})"
+        for path, reason in sorted(disk.failed.items())
+    ]
 
 
 def _by_copies(layout: Layout, folder: Path, reason: str) -> Isolation:
@@ -131,13 +139,11 @@ def _can_draw_alike(disk: Disk, folder: Path) -> bool:
 
 
 def _hint() -> str:
-    """What would allow private mounts, where that is known."""
-    restricted = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    try:
-        if restricted.read_text().strip() == "1":
-            return "; `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0` would allow it"
-    except OSError:
-        pass
+    """What keeps ordinary users from private mounts, where that is known."""
+    for name, value in _FORBIDDING.items():
+        with suppress(OSError):
+            if Path("/proc/sys", *name.split(".")).read_text().strip() == value:
+                return f"; the kernel's setting {name}={value} forbids it to ordinary users"
     return ""
 
 

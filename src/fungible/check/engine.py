@@ -181,7 +181,7 @@ class Check:
             if left:
                 asked(self._flows, left, send)
             else:
-                discovered(self._flows, send, lambda: crawled(send))
+                discovered(self._flows, send, lambda: crawled(send, host))
 
     def _check_flow(self, flow: Flow, host: str) -> None:
         assert self._pool is not None

@@ -131,7 +131,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         kind="unsafe-repeat",
         severity=SEVERITY["unsafe-repeat"],
         flow=subject.flow.name,
-        step=doubled.shows_at,
+        step=doubled.step.id,
         writer=doubled.step.id,
         schedule="repeat",
         title=TITLE["unsafe-repeat"],
@@ -142,6 +142,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         fix=fix_for("unsafe-repeat", framework),
         docs=docs_for("unsafe-repeat"),
         shown=f"{doubled.times} of 3",
+        also=() if doubled.shows_at == doubled.step.id else (doubled.shows_at,),
     )
 
 

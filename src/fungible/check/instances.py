@@ -367,7 +367,9 @@ class Pool:
 
     def _refill(self, kit: Kit) -> None:
         with self._condition:
-            self._ask(kit, max(0, self._warm - len(kit.ready) - kit.coming))
+            # An instance warmed for one world only is lost where that world needs fewer.
+            warm = 2 if self._shared else self._warm
+            self._ask(kit, max(0, warm - len(kit.ready) - kit.coming))
 
     def _ask(self, kit: Kit, count: int) -> None:
         """Begins `count` more starts for a kit; the caller holds the condition."""
@@ -379,13 +381,16 @@ class Pool:
             self._executor.submit(self._start, kit, self._numbers)
 
     def _start(self, kit: Kit, number: int) -> None:
+        if kit.closed or self._closed:
+            return
         try:
             self.on_start(number)
             disk = self.fresh_disk(kit)
             instance = self._starter.start(disk, number)
         except BaseException as error:
             with self._condition:
-                self._error = self._error or error
+                if not kit.closed:  # else it was under way when its world ended, and nobody waits for it
+                    self._error = self._error or error
                 kit.coming -= 1
                 self._condition.notify_all()
             return

@@ -20,7 +20,7 @@ from _socket import socket
 TYPE_CHECKING = False
 if TYPE_CHECKING or __package__:
     from fungible.check.launcher_channel import receive, send
-    from fungible.check.launcher_files import empty_directory
+    from fungible.check.launcher_files import remove_below
     from fungible.check.launcher_kernel import adopt_orphans, die_with_parent, leave_shared_mounts, mount_proc
     from fungible.check.launcher_mounts import MountError, make_mounts
     from fungible.check.launcher_parent import Parent, kill_descendants, own_number, reap, wake_on_child_exit
@@ -28,7 +28,7 @@ else:
     # At the end: no file of ours may stand in for a module of the standard library.
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
     from launcher_channel import receive, send
-    from launcher_files import empty_directory
+    from launcher_files import remove_below
     from launcher_kernel import adopt_orphans, die_with_parent, leave_shared_mounts, mount_proc
     from launcher_mounts import MountError, make_mounts
     from launcher_parent import Parent, kill_descendants, own_number, reap, wake_on_child_exit
@@ -47,14 +47,14 @@ def main() -> None:
     if plan is None:
         return
     # Opened before there are mounts: these must lead to the real disk.
-    scratch = [os.open(path, os.O_RDONLY | os.O_DIRECTORY) for path in plan["scratch"]]
+    parents = [os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY) for path in plan["scratch"]]
     try:
         _keep(control, plan)
     except (OSError, MountError) as error:
         with contextlib.suppress(OSError):
             send(control, {"error": _in_words(error)})
-    for directory in scratch:
-        empty_directory(directory)
+    for parent, path in zip(parents, plan["scratch"], strict=True):
+        remove_below(parent, os.path.basename(path))
 
 
 def _in_words(error: OSError | MountError) -> str:

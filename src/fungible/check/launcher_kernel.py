@@ -72,7 +72,7 @@ def leave_shared_mounts(*, pid_namespace: bool) -> bool:
     as_user = int(_libc.unshare(wanted)) < 0
     if as_user:
         uid, gid = os.geteuid(), os.getegid()
-        checked(int(_libc.unshare(wanted | _CLONE_NEWUSER)), "unshare")
+        checked(int(_libc.unshare(wanted | _CLONE_NEWUSER)), "a user namespace of its own")
         # The user stays who he is: programs that look at their own name or home see no difference. The kernel
         # wants setgroups given up before it lets an ordinary user write a map of groups.
         for name, line in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):

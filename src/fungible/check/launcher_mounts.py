@@ -53,7 +53,7 @@ def make_mounts(operations: list[Operation], *, as_user: bool) -> tuple[list[str
             _note(failed, operation, error)
     done: dict[str, str] = {}
     for operation, descriptors in opened:
-        if not _needed(operation, done):
+        if not needed(operation, done):
             continue
         try:
             _make(operation, descriptors, done, as_user=as_user)
@@ -80,7 +80,7 @@ def _open(operation: Operation) -> Opened:
     return {name: os.open(operation[name], os.O_PATH) for name in _SOURCES[operation["do"]]}
 
 
-def _needed(operation: Operation, done: dict[str, str]) -> bool:
+def needed(operation: Operation, done: dict[str, str]) -> bool:
     """Whether what was done above an operation leaves anything for it to do."""
     above = _nearest(operation["at"], done)
     if operation["do"] == "overlay":

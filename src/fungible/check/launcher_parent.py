@@ -50,6 +50,7 @@ class Parent:
         self._host_proc = host_proc
         self._main = 0
         self._draws: Draws | None = None
+        self._alone = self._released = self._dying = False
         self._poll = select.poll()
         self._wake = wake_on_child_exit()
         for descriptor in (channel.fileno(), life, self._wake):
@@ -88,36 +89,41 @@ class Parent:
 
     def _attend(self) -> bool:
         """Waits for whatever comes next and deals with it; False when it is time to die."""
-        going_on = True
         for descriptor, event in self._poll.poll():
             if descriptor == self._wake:
                 os.read(self._wake, 512)
-                self._reap()
+                self._alone = not self._reap()
             elif descriptor == self._channel.fileno():
-                going_on = self._obey()
+                self._obey()
             elif descriptor == self._life:
-                return False
+                self._dying = True
             elif self._draws is None or not event & select.POLLIN:
                 self._poll.unregister(descriptor)  # Nobody is left who could ask.
             else:
                 self._draws.answer(descriptor)
-        return going_on
+        return not (self._dying or (self._alone and self._released))
 
-    def _obey(self) -> bool:
-        """One order of the checker; False for the last."""
+    def _obey(self) -> None:
+        """One order of the checker."""
         message, _ = receive(self._channel)
         order = message["order"] if message else "kill"
         if order == "terminate":
             _signal(server_of(self._main), signal.SIGTERM)
         elif order == "settled" and self._draws is not None:
             self._draws.settle()
-        return order != "kill"
+        elif order == "release":
+            self._released = True
+        elif order == "kill":
+            self._dying = True
 
-    def _reap(self) -> None:
-        for process, status in reap():
-            if process == self._main:
-                with contextlib.suppress(OSError):
-                    send(self._channel, {"exited": os.waitstatus_to_exitcode(status)})
+    def _reap(self) -> bool:
+        """Waits for what has ended; False where nothing is left."""
+        return reap(self._note)
+
+    def _note(self, process: int, status: int) -> None:
+        if process == self._main:
+            with contextlib.suppress(OSError):
+                send(self._channel, {"exited": os.waitstatus_to_exitcode(status)})
 
 
 def _new_draws() -> Draws:
@@ -166,28 +172,30 @@ def wake_on_child_exit() -> int:
     return read
 
 
-def reap() -> list[tuple[int, int]]:
-    """Waits for every child that has ended: their process IDs and statuses."""
-    ended: list[tuple[int, int]] = []
+def reap(note: Callable[[int, int], object] | None = None) -> bool:
+    """Waits for every child that has ended, and notes its process ID and status; False where none is left."""
     try:
         while (child := os.waitpid(-1, os.WNOHANG)) != (0, 0):
-            ended.append(child)
+            if note is not None:
+                note(*child)
     except ChildProcessError:
-        pass
-    return ended
+        return False
+    return True
 
 
-def kill_descendants(wait_for_ended: Callable[[], object]) -> None:
-    """Kills all that descend from this process.
+def kill_descendants(reap: Callable[[], bool]) -> None:
+    """Kills all that descend from this process; `reap` waits for the dead and is False when no child is left.
 
-    Again and again, as a process may have been born of one that we had not got to yet; and orphans come to us.
+    Again and again, as a process may have been born of one that we had not got to yet. As orphans come to us, there
+    is none when there is no child.
     """
     me = os.getpid()
     give_up = time.monotonic() + _KILL_S
-    while (living := descendants(me)) and time.monotonic() < give_up:
-        for process in living:
+    while True:
+        for process in descendants(me):
             _signal(process, signal.SIGKILL)
-        wait_for_ended()
+        if not reap() or time.monotonic() > give_up:
+            break
         time.sleep(_KILL_POLL_S)
 
 

@@ -6,6 +6,7 @@ import os
 
 _SHELLS = frozenset({"sh", "dash", "bash", "ash", "ksh", "zsh", "busybox"})
 _DEEPEST_SHELL = 5
+_MOST_READS = 10
 
 
 def descendants(process: int) -> list[int]:
@@ -37,7 +38,19 @@ def state(process: int) -> str:
 
 
 def _children(process: int) -> list[int]:
-    """The children of a process on Linux, of all its threads."""
+    """The children of a process on Linux.
+
+    The kernel's list may lack one while another ends: it counts once it reads the same twice.
+    """
+    found = _children_at_once(process)
+    for _ in range(_MOST_READS):
+        before, found = found, _children_at_once(process)
+        if before == found:
+            break
+    return found
+
+
+def _children_at_once(process: int) -> list[int]:
     found: list[int] = []
     try:
         for thread in os.listdir(f"/proc/{process}/task"):

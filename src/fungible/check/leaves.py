@@ -4,7 +4,7 @@ import html
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Literal, cast
@@ -56,18 +56,19 @@ class Leaf:
     route: tuple[str | None, ...] | None = None
 
 
-def leaves(answer: Answer, request_path: str) -> Iterator[Leaf]:
-    """The values of an answer to a request for `request_path`, at most `MAX_LEAVES` of them."""
+def leaves(answer: Answer, request_path: str, wanted: Callable[[str], bool] = lambda _: True) -> Iterator[Leaf]:
+    """The values of an answer to a request for `request_path`, those of the first `MAX_LEAVES` that are `wanted`."""
     about = stems_of_path(request_path)
     for number, leaf in enumerate(_all(answer)):
         if number >= MAX_LEAVES:
             return
-        leaf = replace(leaf, about=leaf.about | about | {stem(leaf.label)})
-        yield leaf
         plain = from_base64(leaf.value)
-        if plain is not None:
+        found = [leaf] if wanted(leaf.value) else []
+        if plain is not None and wanted(plain):
             capture = replace_decode(leaf.capture, (*leaf.capture.decode, "base64"))
-            yield replace(leaf, value=plain, rank=Rank.DECODED, capture=capture)
+            found.append(replace(leaf, value=plain, rank=Rank.DECODED, capture=capture))
+        for one in found:
+            yield replace(one, about=one.about | about | {stem(one.label)})
 
 
 def _all(answer: Answer) -> Iterator[Leaf]:
@@ -271,13 +272,14 @@ def _of_field(form: Form | None, field: Field) -> Iterator[Leaf]:
             regex = rf"<select\b[^>]*name=[\"']?{name}\b.*?<option\b[^>]*value=[\"']?([^\"'>]+)"
             yield Leaf(option, Rank.LINK, field.name, Capture(name="_", source="body", regex=regex), is_id=True)
         return
+    is_id = field.kind == "hidden" or is_id_key(field.name)
     for regex, decode in _attribute_regexes(field.raw, field.name, "value"):
         within = [regex, rf"\A.*{regex}"]
         if form is not None and form.raw:
             within.append(rf"{re.escape(form.raw)}.*?{regex}")
         for one in within:
             yield Leaf(
-                field.value, rank, field.name, Capture(name="_", source="body", regex=one, decode=decode), is_id=True
+                field.value, rank, field.name, Capture(name="_", source="body", regex=one, decode=decode), is_id=is_id
             )
 
 

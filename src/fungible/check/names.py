@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET
 
@@ -11,7 +11,7 @@ from fungible.check.model import Step
 _TELLING = re.compile(
     r"(name|user|login|e?mail|slug|title|id|key|code|sku|isbn|label|tag|handle|nick|account|number)", re.IGNORECASE
 )
-_SECRET = re.compile(r"(pass|pwd|secret|token|csrf|otp|pin)", re.IGNORECASE)
+_SECRET = re.compile(r"(pass(?!enger|port)|pwd|secret|token|csrf|(?<![a-z])(?:otp|pin)(?![a-z]))", re.IGNORECASE)
 _MOST = 10
 
 
@@ -47,10 +47,10 @@ def _fields(step: Step) -> Iterable[tuple[str, str]]:
 
 def _leaves(value: Any, name: str) -> Iterable[tuple[str, str]]:
     if isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
-            yield from _leaves(item, str(key))  # pyright: ignore[reportUnknownArgumentType]
+        for key, item in cast(dict[Any, Any], value).items():
+            yield from _leaves(item, str(key))
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        for item in value:
+        for item in cast(Sequence[Any], value):
             yield from _leaves(item, name)
     elif isinstance(value, str):
         yield name, value

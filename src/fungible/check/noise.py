@@ -1,28 +1,40 @@
 """What differs on one instance is noise: learned place by place, as the shapes of the values that were seen.
 
 A shape keeps the words two runs share and the type of each word they do not: `Served at <time> by web-<int>`. A place
-whose number of values changes loses its number; a place that comes and goes is not compared at all.
+whose number of values changes loses its number, but not that there is something; a place that comes and goes is not
+compared at all.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from fungible.check.places import Places
 
+_DELIMITERS = r"<>\"'(){}\[\],;|&?#"
 _TYPES: tuple[tuple[str, str], ...] = (
     ("uuid", r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"),
     ("time", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?"),
+    ("clock", r"\d{1,2}:\d\d(?::\d\d)?(?:\.\d+)?Z?"),
     ("int", r"-?\d+"),
-    ("float", r"-?\d+\.\d+(?:[eE][+-]?\d+)?"),
+    ("float", r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?"),
     ("hex", r"[0-9a-fA-F]{6,}"),
     ("base64", r"[A-Za-z0-9+/_=.\-~%]{6,}"),
-    ("word", r"\S+"),
+    # Without the characters that part words: a pattern of many of these must match in one way only, or it takes years.
+    ("word", rf"[^\s{_DELIMITERS}]+"),
+    ("space", r"\s+"),
     ("text", r"[\s\S]*\S[\s\S]*"),
 )
-_WORDS = re.compile(r"\s+|[^\s<>\"'(){}\[\],;|&?#]+|[<>\"'(){}\[\],;|&?#]")
-_MAX_SHAPES = 6
+_STRICT = _TYPES[:5]
+_WORDS = re.compile(rf"\s+|[^\s{_DELIMITERS}]+|[{_DELIMITERS}]")
+_HEAD = re.compile(r".*[A-Za-z]{2}[A-Za-z0-9]*[/:=@._\-]+")
+"""What two words begin with, cut after the last separator that follows letters: `web-`, `http://`."""
+_TAIL = re.compile(r"[/:=@._\-]+[A-Za-z]{2}.*")
+_MAX_SHAPES = 24
+_MAX_COMPARED = 50
+_SOME_KEYS = re.compile(r"(?!empty$)[\s\S]*")
+_SOME_ITEMS = re.compile(r"[1-9]\d*")
 
 
 @dataclass(frozen=True)
@@ -56,7 +68,8 @@ class Noise:
     def allows(self, values: Counter[str]) -> bool:
         """True where `values` is more of the same noise."""
         total = values.total()
-        if len(self.numbers) == 1 and total not in self.numbers:
+        # Where the number varies any will do but none: an empty list is what a lost store looks like.
+        if total not in self.numbers and (len(self.numbers) == 1 or not total):
             return False
         return all(value in self.literals or any(shape.fullmatch(value) for shape in self.shapes) for value in values)
 
@@ -67,8 +80,8 @@ class Oracle:
     def __init__(self, places: Places) -> None:
         self.places = places
         self.noise: dict[str, Noise] = {}
-        self._closed: set[str] = set()
-        self._order_free: set[str] = set()
+        self._open: set[str] = set()
+        """Where objects have keys of their own each time: places below that were never seen are none of ours."""
 
     def learn(self, places: Places) -> list[str]:
         """Takes in another run on one instance; gives the places that turned out to vary."""
@@ -81,7 +94,7 @@ class Oracle:
 
     def inherit(self, other: "Oracle") -> None:
         """Takes over what is known to vary at the same places."""
-        self._closed |= other._closed
+        self._open |= other._open
         for place, noise in other.noise.items():
             values = self.places.get(place, Counter())
             mine = self.noise.setdefault(place, Noise(set(noise.numbers), list(noise.shapes), set(noise.literals)))
@@ -98,24 +111,29 @@ class Oracle:
         return sorted(found, key=lambda difference: (difference.rank, len(difference.place), difference.place))
 
     def _differs(self, place: str, values: Counter[str]) -> bool:
-        if any(place.startswith(at) for at in self._closed):
-            return False
         noise = self.noise.get(place)
         if noise is not None:
             return not noise.optional and not noise.allows(values)
-        return self.places.get(place, Counter()) != values
+        known = self.places.get(place)
+        if known is None and self._open:
+            return not any(place.startswith(at) for at in self._open)
+        return known != values
 
     def _widen(self, place: str, values: Counter[str]) -> None:
         known = self.places.get(place, Counter())
         noise = self.noise.setdefault(place, Noise({known.total()}, [], set(known)))
         noise.numbers.add(values.total())
-        if place.endswith("/{}"):
-            # An object whose keys vary: what stands below them has no stable place.
-            self._closed.add(place[:-2])
-        elif place.endswith("/#"):
-            self._closed.add(place)
+        new = values.keys() - noise.literals
+        shapes: list[re.Pattern[str]] = []
+        if new and place.endswith("/{}"):
+            self._open.add(place[:-2])
+            shapes = [_SOME_KEYS]
+        elif new and place.endswith("/#"):
             self._free_numbers(place[:-1] + "*")
-        shapes = _shapes(noise.literals, values)
+            shapes = [_SOME_ITEMS]
+        elif new:
+            # A value that is gone is what the new one stands in for; those that stay say nothing about it.
+            shapes = _shapes(noise.literals - values.keys() or noise.literals, new)
         noise.literals |= set(values)
         noise.shapes.extend(shape for shape in shapes if shape not in noise.shapes)
         if len(noise.shapes) > _MAX_SHAPES:
@@ -140,33 +158,56 @@ def _values(values: Counter[str]) -> str:
 
 def _shapes(known: Iterable[str], new: Iterable[str]) -> list[re.Pattern[str]]:
     """Shapes that cover the new values, each drawn from the known value it is most like."""
-    known = sorted(known)
+    others = [(other, _WORDS.findall(other)) for other in sorted(known)]
     found: list[re.Pattern[str]] = []
     for value in sorted(new):
-        others = [other for other in known if other != value]
-        if not others:
-            others = [value]
-        found.append(_shape(value, min(others, key=lambda other: _distance(value, other))))
+        if len(found) > _MAX_SHAPES or any(shape.fullmatch(value) for shape in found):
+            continue
+        words = _WORDS.findall(value)
+        nearest = min(others[:_MAX_COMPARED], key=lambda other: _distance(words, other[1]), default=None)
+        if nearest is not None:
+            found.append(_shape(value, words, *nearest))
     return found
 
 
-def _distance(one: str, other: str) -> tuple[int, int]:
-    a, b = _WORDS.findall(one), _WORDS.findall(other)
-    return (abs(len(a) - len(b)), sum(x != y for x, y in zip(a, b, strict=False)))
+def _distance(one: Sequence[str], other: Sequence[str]) -> tuple[int, int]:
+    return (abs(len(one) - len(other)), sum(x != y for x, y in zip(one, other, strict=False)))
 
 
-def _shape(one: str, other: str) -> re.Pattern[str]:
-    a, b = _WORDS.findall(one), _WORDS.findall(other)
-    if len(a) != len(b) or len(a) > 120:
+def _shape(one: str, a: Sequence[str], other: str, b: Sequence[str]) -> re.Pattern[str]:
+    """The pattern of two values, given with their words."""
+    patterns = [_word(x, y) for x, y in zip(a, b, strict=False)]
+    if len(a) != len(b) or len(a) > 120 or None in patterns:
         return re.compile(_TYPES[-1][1] if one.strip() and other.strip() else r"[\s\S]*")
-    return re.compile("".join(re.escape(x) if x == y else f"(?:{_type(x, y)})" for x, y in zip(a, b, strict=True)))
+    return re.compile("".join(pattern for pattern in patterns if pattern is not None))
 
 
-def _type(*samples: str) -> str:
-    for _, pattern in _TYPES:
-        if all(re.fullmatch(pattern, sample) for sample in samples):
-            return pattern
-    return r"[\s\S]*"
+def _word(one: str, other: str) -> str | None:
+    """The pattern of two words, with the beginning and the end that they share; None where they have nothing in common."""
+    if one == other:
+        return re.escape(one)
+    whole = _type(_STRICT, one, other)
+    if whole is None:
+        start = _HEAD.match(one[: _shared(one, other)])
+        head = start[0] if start is not None else ""
+        x, y = one[len(head) :], other[len(head) :]
+        shared = _shared(x[::-1], y[::-1])
+        end = _TAIL.search(x[len(x) - shared :])
+        tail = end[0] if end is not None else ""
+        middle = _type(_TYPES[:-1], x[: len(x) - len(tail)], y[: len(y) - len(tail)])
+        if middle is not None:
+            return f"{re.escape(head)}(?:{middle}){re.escape(tail)}"
+        whole = _type(_TYPES[:-1], one, other)
+    return None if whole is None else f"(?:{whole})"
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters two words have in common at their beginning."""
+    return next((at for at, (x, y) in enumerate(zip(one, other, strict=False)) if x != y), min(len(one), len(other)))
+
+
+def _type(types: Sequence[tuple[str, str]], *samples: str) -> str | None:
+    return next((pattern for _, pattern in types if all(re.fullmatch(pattern, sample) for sample in samples)), None)
 
 
 def type_name(pattern: str) -> str:

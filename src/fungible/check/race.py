@@ -118,6 +118,9 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
             subject.on_run()
             return Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(sequence)
 
+        serial = visit([replace(move, with_next=False) for move in moves])
+        if _later_break(serial, pair, grounds[0]) is not None:
+            return None  # it breaks one after the other too: that is for scatter to tell
         first = visit(moves)
         for ground in grounds:
             for _ in range(2):

@@ -12,7 +12,7 @@ from fungible.check.binding import bind
 from fungible.check.crawl import crawl
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.har import read_har
-from fungible.check.model import Answer, Flow, FlowSource, Step
+from fungible.check.model import Answer, Exchange, Flow, FlowSource, Step
 from fungible.check.openapi import flows_from_openapi, read_openapi, routes_not_hit
 
 _DESCRIPTIONS = ("/openapi.json", "/api/openapi.json", "/swagger.json", "/v3/api-docs", "/openapi.yaml")
@@ -51,6 +51,7 @@ def written(sources: Sequence[FlowSource], directory: Path) -> tuple[Flows, list
             found.flows.append(
                 bind(recording.exchanges, name=source.name, cookies={**recording.cookies, **source.cookies})
             )
+            found.notes += recording.notes
             found.host, found.scheme, found.recorded = recording.host, "https" if recording.https else "http", True
         elif source.openapi is not None and not source.openapi.startswith(("/", "http://", "https://")):
             _described(found, read_openapi(directory / Path(source.openapi).expanduser()))
@@ -86,7 +87,7 @@ def asked(found: Flows, sources: Sequence[FlowSource], send: Callable[[Step], An
         _described(found, document)
 
 
-def discovered(found: Flows, send: Callable[[Step], Answer], crawler: Callable[[], list[Any]]) -> None:
+def discovered(found: Flows, send: Callable[[Step], Answer], crawler: Callable[[], list[Exchange]]) -> None:
     """Flows of an application about which nothing was said: from its API description, else by following forms and links."""
     for path in _DESCRIPTIONS:
         document = _description(send(Step(id="openapi", path=path)))
@@ -119,6 +120,6 @@ def _description(answer: Answer) -> Mapping[str, Any] | None:
     return None
 
 
-def crawled(send: Callable[[Step], Answer]) -> list[Any]:
+def crawled(send: Callable[[Step], Answer], host: str) -> list[Exchange]:
     """What following forms and links gives."""
-    return list(crawl(send))
+    return list(crawl(send, host=host))

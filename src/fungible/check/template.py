@@ -16,7 +16,7 @@ from fungible.check.model import Answer, Capture, Expect, Step
 
 _IN_TARGETS = "".join(set(map(chr, range(0x21, 0x7F))) - set('"<>\\^`{|}'))
 """What may stand in a target (RFC 3986 section 2), `%` with it: it may be encoded already."""
-_NAME = re.compile(r"\{\{([A-Za-z_][A-Za-z_0-9-]*)(\|url)?\}\}")
+_NAME = re.compile(r"\{\{([A-Za-z_][A-Za-z_0-9-]*)(\|url|\|json)?\}\}")
 
 
 class UnboundError(LookupError):
@@ -38,20 +38,29 @@ def fill(text: str, values: Mapping[str, str]) -> str:
         if match[1] not in values:
             raise UnboundError(match[1])
         value = values[match[1]]
-        return urllib.parse.quote(to_bytes(value), safe="") if match[2] else value
+        return urllib.parse.quote(to_bytes(value), safe="") if match[2] == "|url" else value
 
     return _NAME.sub(one, text)
 
 
 def fill_all(value: Any, values: Mapping[str, str]) -> Any:
-    """`fill` on every string inside a JSON-like value."""
+    """`fill` on every string inside a JSON-like value; `"{{name|json}}"`, alone in a string, becomes a number or the like."""
     if isinstance(value, str):
-        return fill(value, values)
+        whole = _NAME.fullmatch(value)
+        text = fill(value, values)
+        return _as_json(text) if whole and whole[2] == "|json" else text
     if isinstance(value, dict):
         return {fill(str(k), values): fill_all(v, values) for k, v in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
     if isinstance(value, list | tuple):
         return [fill_all(item, values) for item in value]  # pyright: ignore[reportUnknownVariableType]
     return value
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def names_in(value: Any) -> set[str]:
@@ -167,12 +176,13 @@ def at_path(document: Any, path: str) -> Any:
         parts = [part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/")]
     else:
         parts = path.split(".") if path else []
+    here: Any = document
     for part in parts:
         try:
-            document = document[int(part)] if isinstance(document, list) else document[part]
+            here = here[int(part) if isinstance(here, list) else part]
         except (KeyError, IndexError, TypeError, ValueError):
             raise LookupError(f"nothing at {path!r}") from None
-    return document
+    return here
 
 
 def captured(capture: Capture, answer: Answer, jar: Jar) -> str | None:
@@ -211,10 +221,10 @@ def _undone(how: str, value: str) -> str:
         return html.unescape(value)
     if how == "url":
         return urllib.parse.unquote(value)
+    text = "".join(value.split())
     try:
-        return base64.b64decode(
-            value + "=" * (-len(value) % 4), altchars=b"-_" if re.search(r"[-_]", value) else None
-        ).decode()
+        altchars = b"-_" if re.search(r"[-_]", text) else None
+        return base64.b64decode(text + "=" * (-len(text) % 4), altchars=altchars, validate=True).decode()
     except ValueError:
         return value
 
