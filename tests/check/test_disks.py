@@ -68,23 +68,25 @@ def working(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
+    return probe(Layout(tmp_path_factory.mktemp("probed")))
+
+
 @pytest.fixture(params=[1, 0], ids=["in-place", "copy"])
-def isolation(request: pytest.FixtureRequest, tmp_path: Path) -> Isolation:
+def isolation(request: pytest.FixtureRequest, probed: Isolation) -> Isolation:
     if request.param == 0:
-        return Isolation(0, "", common_randomness=False)
-    (tmp_path / "probed").mkdir()
-    found = probe(Layout(tmp_path / "probed"))
-    if found.level == 0:
-        missing(f"isolation in place ({found.why})")
-    return found
+        return Isolation(0, "", common_randomness=probed.common_randomness)
+    if probed.level == 0:
+        missing(f"isolation in place ({probed.why})")
+    return probed
 
 
 @pytest.fixture
-def in_place(tmp_path: Path) -> Isolation:
-    found = probe(Layout(tmp_path))
-    if found.level == 0:
-        missing(f"isolation in place ({found.why})")
-    return found
+def in_place(probed: Isolation) -> Isolation:
+    if probed.level == 0:
+        missing(f"isolation in place ({probed.why})")
+    return probed
 
 
 MakeDisk = Callable[..., Disk]
@@ -431,7 +433,7 @@ def test_common_randomness_ends_when_an_instance_has_settled(
 ) -> None:
     if command is DRAWS_IN_NODE and shutil.which("node") is None:
         missing("node")
-    if not probe(Layout(working)).common_randomness:
+    if not isolation.common_randomness:
         missing("common randomness")
     drawn: list[list[str]] = []
     for number in range(2):

@@ -73,10 +73,14 @@ def children_of(process: int) -> list[int]:
     return [int(child) for child in listed.read_text().split()]
 
 
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
+    return probe(Layout(tmp_path_factory.mktemp("probed")))
+
+
 @pytest.fixture(params=VARIANTS, ids=list(VARIANTS))
-def isolation(request: pytest.FixtureRequest, tmp_path: Path) -> Isolation:
+def isolation(request: pytest.FixtureRequest, found: Isolation) -> Isolation:
     level, pid_namespace = VARIANTS[request.param]
-    found = probe(Layout(tmp_path))
     if (level, pid_namespace) > (found.level, found.pid_namespace):
         if os.environ.get("FUNGIBLE_REQUIRE") == "all":
             pytest.fail(f"namespaces are missing: {found.why}")

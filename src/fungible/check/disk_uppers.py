@@ -10,7 +10,21 @@ from pathlib import Path
 from fungible.check.disk_environment import real_home
 from fungible.check.disk_mounts import MountPoint
 
-_NOT_ABOVE = ("overlay", "aufs", "nfs", "cifs", "smb", "9p", "virtiofs", "vfat", "exfat", "ntfs", "fuse", "ecryptfs")
+_NOT_ABOVE = (
+    "overlay",
+    "aufs",
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "virtiofs",
+    "vfat",
+    "exfat",
+    "ntfs",
+    "fuse",
+    "zfs",
+    "ecryptfs",
+)
 """File systems (by the start of their names) that an overlay can't write to."""
 
 

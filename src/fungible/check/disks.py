@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ __all__ = ["HUNG", "Disk", "Isolation", "Layout", "Process", "Written", "probe"]
 
 _DRAW = "import os; print(os.urandom(16).hex())"
 _PROBE_S = 20.0
+_QUICKLY_COPIED_BYTES = 1 << 20
 _FORBIDDING = {
     "kernel.apparmor_restrict_unprivileged_userns": "1",
     "kernel.unprivileged_userns_clone": "0",
@@ -57,6 +59,17 @@ def _top_level(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
+def _writable_files(folder: Path) -> list[Path]:
+    """The files in a folder that may be written to and are quickly copied."""
+    with suppress(OSError):
+        return [
+            path
+            for path in _top_level(folder)
+            if path.is_file() and path.stat().st_size < _QUICKLY_COPIED_BYTES and os.access(path, os.W_OK)
+        ]
+    return []
+
+
 def _is_alien(path: Path) -> bool:
     status = path.lstat()
     return status.st_uid == os.geteuid() and status.st_gid != os.getegid()
@@ -80,10 +93,14 @@ def _in_place(layout: Layout, folder: Path, *, pid_namespace: bool) -> Isolation
 
 
 def _try_writing(disk: Disk, layout: Layout) -> None:
-    """Makes sure that what is written in the working directory does not reach the real one."""
-    name = f".fungible-{secrets.token_hex(8)}"
-    disk.run(f": > {name}", os.environ, timeout_s=_PROBE_S)
+    """Makes sure that the working directory can be written to, and that it does not reach the real one."""
     working = layout.working.resolve()
+    name = f".fungible-{secrets.token_hex(8)}"
+    # Opening an old file to write to it makes the kernel copy it, which may fail where a new file does not.
+    opened = [f": > {name}", *(f": >> {shlex.quote(str(file))}" for file in _writable_files(working)[:1])]
+    status, output = disk.run(" && ".join(opened), os.environ, timeout_s=_PROBE_S)
+    if status and os.access(working, os.W_OK):
+        raise StartError(f"an overlay of {working} can't be written to: {output.strip()}")
     if any(working.is_relative_to((working / path).resolve()) for path in layout.shared):
         (working / name).unlink(missing_ok=True)
     elif (working / name).exists():

@@ -6,7 +6,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from fungible.check.model import (
     Finding,
     Flow,
     FlowRun,
+    FlowSource,
     Report,
     ScheduleName,
     ScheduleRun,
@@ -161,7 +162,7 @@ class Check:
         pool.on_start = lambda count: self.watcher.started()
         return pool
 
-    def _ask(self, left: Sequence, host: str) -> None:  # pyright: ignore
+    def _ask(self, left: Sequence[FlowSource], host: str) -> None:
         """Flows that only a running instance can tell."""
         assert self._pool is not None
         self.watcher.phase("explore", "reading what the application offers")
@@ -294,7 +295,7 @@ class Check:
     def _report(self) -> Report:
         deciding = [finding for finding in self._findings if finding.schedule in DECIDING]
         verdict = "stateful" if deciding else "unjudged" if self._reasons else "stateless"
-        ran = frozenset(name for name, tally in self._tallies.items() if tally.runs)
+        ran = frozenset[ScheduleName](name for name, tally in self._tallies.items() if tally.runs)
         if verdict == "stateless" and not ran & DECIDING:
             verdict = "stateless" if self._findings or ran else "unjudged"
         reason = "; ".join(self._reasons)
@@ -309,11 +310,11 @@ class Check:
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
             not_exercised=tuple(
-                [*not_exercised(self._subjects, ran, self.schedules), *self._flows.not_hit()] if self._subjects else []
+                [*not_exercised(self._subjects, ran), *self._flows.not_hit()] if self._subjects else []
             ),
             questions=questions(self._findings, self._subjects, ran) if self._subjects else (),
             reason=reason if verdict == "unjudged" else "",
-            notes=tuple([*self._notes, *(self._reasons if verdict != "unjudged" else [])]),
+            notes=(*self._notes, *(self._reasons if verdict != "unjudged" else ())),
             command=self.command,
             framework=self._framework,
             isolation=isolation,
@@ -337,7 +338,7 @@ class Check:
 
 
 @contextlib.contextmanager
-def _uninterrupted():  # pyright: ignore
+def _uninterrupted() -> Generator[None, None, None]:
     """Ending what was started is not to be cut short by a second Ctrl-C."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

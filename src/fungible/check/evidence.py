@@ -1,6 +1,7 @@
 """What can be seen of where an instance keeps things: files written, stores connected, the form of cookies and tokens."""
 
 import base64
+import json
 import re
 import urllib.parse
 from collections.abc import Iterable
@@ -35,7 +36,6 @@ _STICKY = re.compile(
     re.IGNORECASE,
 )
 _SIGNED: tuple[tuple[str, str], ...] = (
-    ("a JSON Web Token", r"eyJ[\w-]+\.[\w-]+\.[\w-]*"),
     ("a PASETO", r"v[1-4]\.(local|public)\.[\w-]+(\.[\w-]+)?"),
     ("a Fernet token", r"gAAAA[\w=-]{60,}"),
     ("signed by Django", r"[\w.=-]+:[\w-]{6}:[\w-]{27,}"),
@@ -117,7 +117,21 @@ def _start_of(path: Path) -> bytes:
 def signed_form(value: str) -> str | None:
     """How a token or cookie is signed, going by its form; None where it is opaque."""
     value = urllib.parse.unquote(value).removeprefix("Bearer ").strip('"')
+    if _is_jwt(value):
+        return "a JSON Web Token"
     return next((name for name, pattern in _SIGNED if re.fullmatch(pattern, value)), None)
+
+
+def _is_jwt(value: str) -> bool:
+    """Three parts, of which the first is a JSON object with `alg` (RFC 7515 section 4.1.1): other signed forms begin alike."""
+    head, _, rest = value.partition(".")
+    if rest.count(".") != 1:
+        return False
+    try:
+        document = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except ValueError:
+        return False
+    return isinstance(document, dict) and "alg" in document
 
 
 def is_session_cookie(name: str) -> bool:

@@ -58,7 +58,7 @@ def _both(difference: Difference, control: Outcome, broken: Outcome) -> tuple[st
     """What one instance answers and what was seen, from the place that tells most."""
     one, other = answer_words(control.answer), answer_words(broken.answer)
     if one != other:
-        return one, f"{other} ({broken.unmet})" if broken.unmet and broken.answer.error is None else other
+        return one, other
     if difference.place == "expect":
         return one, difference.saw
     return f"{one}, {difference.place}: {difference.expected}", f"{other}, {difference.place}: {difference.saw}"

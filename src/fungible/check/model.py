@@ -37,7 +37,7 @@ class Given(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, omit_
     """Base of what a user writes down: unknown keys are errors."""
 
 
-class Capture(Given):
+class Capture(Given, frozen=True):
     """Takes a value out of an answer; later steps use it as `{{name}}`.
 
     `from` says where: `json` (with `path`, `data.0.id` or a JSON pointer), `header` (with `header`), `cookie`
@@ -55,7 +55,7 @@ class Capture(Given):
     default: str | None = None
 
 
-class Expect(Given):
+class Expect(Given, frozen=True):
     """What an answer must be; where it is silent, the baseline is the oracle.
 
     `location` is a regular expression searched in the Location header; `json` maps a path to its value.
@@ -64,11 +64,11 @@ class Expect(Given):
     status: tuple[int, ...] = ()
     contains: tuple[str, ...] = ()
     lacks: tuple[str, ...] = ()
-    json: dict[str, Any] = field(default_factory=dict)
+    json: dict[str, Any] = field(default_factory=dict[str, Any])
     location: str | None = None
 
 
-class FilePart(Given):
+class FilePart(Given, frozen=True):
     """One file of a `multipart/form-data` body: text in `content` or bytes in `content_base64`."""
 
     field: str
@@ -78,7 +78,7 @@ class FilePart(Given):
     content_type: str = "application/octet-stream"
 
 
-class Step(Given):
+class Step(Given, frozen=True):
     """One request of a flow.
 
     At most one of `json`, `form` (with `files`: multipart), `body` and `body_base64` is the body. A `Cookie`
@@ -91,7 +91,7 @@ class Step(Given):
     path: str
     method: str = "GET"
     visitor: str = "visitor"
-    headers: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict[str, str])
     auth: tuple[str, str] | None = None
     json: Any | UnsetType = UNSET
     form: dict[str, str | list[str]] | None = None
@@ -110,7 +110,7 @@ class Step(Given):
         return self.method.upper() in {"GET", "HEAD", "OPTIONS", "TRACE"}
 
 
-class Flow(Given):
+class Flow(Given, frozen=True):
     """A named sequence of steps of one or more visitors.
 
     `cookies` are what the visitor had before the first step, by name.
@@ -118,20 +118,20 @@ class Flow(Given):
 
     name: str
     steps: tuple[Step, ...]
-    cookies: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class FlowSource(Given):
+class FlowSource(Given, frozen=True):
     """A flow as a check file names it: exactly one of `steps`, `har`, `openapi`."""
 
     name: str = "flow"
     steps: tuple[Step, ...] | None = None
     har: str | None = None
     openapi: str | None = None
-    cookies: dict[str, str] = field(default_factory=dict)
+    cookies: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class Ready(Given):
+class Ready(Given, frozen=True):
     """When an instance counts as started: `path` answers with one of `status` within `timeout` seconds.
 
     An empty `status` means any answer below 500.
@@ -142,7 +142,7 @@ class Ready(Given):
     timeout: float = 60
 
 
-class Target(Given):
+class Target(Given, frozen=True):
     """The application under test, and how to run one more instance of it.
 
     `setup` runs once, `reset` before each run of a flow (for data in backing services), `prepare` once on each
@@ -156,7 +156,7 @@ class Target(Given):
     setup: tuple[str, ...] = ()
     reset: tuple[str, ...] = ()
     prepare: tuple[str, ...] = ()
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict[str, str])
     ready: Ready = Ready()
     shared: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
@@ -166,7 +166,7 @@ class Target(Given):
     at: tuple[str, ...] = ()
 
 
-class CheckFile(Given):
+class CheckFile(Given, frozen=True):
     """A whole check file."""
 
     target: Target = Target()

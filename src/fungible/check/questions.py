@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from fungible.check.jar import read_set_cookie
-from fungible.check.model import Finding, Question, ScheduleName
+from fungible.check.model import SCHEDULES, Finding, Question, ScheduleName
 from fungible.check.subject import Subject
 
 _DATA = frozenset({"in-process-data", "data-on-local-disk", "upload", "job-progress", "cache", "rate-limit"})
@@ -94,9 +94,7 @@ def _has_write(subjects: Sequence[Subject]) -> bool:
     return any(not step.safe for subject in subjects for step in subject.flow.steps)
 
 
-def not_exercised(
-    subjects: Sequence[Subject], ran: frozenset[ScheduleName], chosen: Sequence[ScheduleName]
-) -> list[str]:
+def not_exercised(subjects: Sequence[Subject], ran: frozenset[ScheduleName]) -> list[str]:
     """What the flows do not touch, so that silence about it means nothing."""
     steps = [step for subject in subjects for step in subject.flow.steps]
     outcomes = [
@@ -115,9 +113,5 @@ def not_exercised(
         rows.append("no sign-in")
     if len({step.visitor for step in steps}) == 1:
         rows.append("only one visitor: nothing that one person writes and another reads")
-    rows += [
-        f"the schedule {name} was not run"
-        for name in ("scatter", "crash", "warm", "repeat", "race", "drain")
-        if name not in ran and name not in chosen
-    ]
+    rows += [f"the schedule {name} was not run" for name in SCHEDULES if name not in ran]
     return rows

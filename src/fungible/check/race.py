@@ -1,5 +1,6 @@
 """Two requests of one visitor at the same moment: allowed is what either order, one after the other, would give."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,7 +51,7 @@ def _pairs(subject: Subject) -> list[tuple[int, int]]:
     ]
     pairs = [
         (one, other)
-        for one, other in zip(writes, writes[1:], strict=False)
+        for one, other in itertools.pairwise(writes)
         if steps[one].visitor == steps[other].visitor
         and not (needs(steps[other]) & {capture.name for capture in steps[one].capture})
     ]

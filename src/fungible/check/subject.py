@@ -36,7 +36,7 @@ class Subject:
     rng: random.Random
     counts: Counts
     glue: Glue = field(default_factory=Glue)
-    mode: Mode = Mode()
+    mode: Mode = field(default_factory=Mode)
     ground: Ground | None = None
     on_run: Callable[[], None] = lambda: None
     reset: Callable[[], None] | None = None

@@ -273,12 +273,13 @@ def _write(report: Report, arguments: argparse.Namespace, check_file: str | None
     if arguments.format == "text":
         _print(report, arguments.output)
         return
-    data = {
+    formats: dict[str, Callable[[Report], bytes]] = {
         "json": to_json,
         "junit": to_junit,
         "sarif": lambda report: to_sarif(report, check_file=check_file),
         "html": to_html,
-    }[arguments.format](report)
+    }
+    data = formats[arguments.format](report)
     if arguments.output is not None:
         arguments.output.write_bytes(data)
     else:

@@ -134,7 +134,7 @@ ARTICLE = [
 ]
 JOB = [
     post("start", "/jobs", status=202, capture=from_header("job", "location")),
-    get("progress", "{{job}}", poll_seconds=3, json_is={"state": "done", "percent": 100}),
+    get("progress", "{{job}}", poll_seconds=2, json_is={"state": "done", "percent": 100}),
     get("result", "{{job}}/result", contains=["42 lines counted"]),
 ]
 ATTEMPTS = [
@@ -324,7 +324,7 @@ DATA = [
         "read",
         "create",
         schedules=LOST,
-        also_kinds=("in-process-data",),
+        also_kinds=("in-process-data", "cache"),
     ),
     python(
         "upload",
@@ -375,7 +375,7 @@ DATA = [
         "write_behind",
         [
             post("create", "/messages", json={"text": "see you"}, status=201, capture=from_json("message", "id")),
-            get("read", "/messages/{{message}}", poll_seconds=3, json_is={"text": "see you"}),
+            get("read", "/messages/{{message}}", poll_seconds=1.5, json_is={"text": "see you"}),
             get("read-again", "/messages/{{message}}", json_is={"text": "see you"}),
         ],
         "in-process-data",

@@ -1,0 +1,1 @@
+"""What Fungible costs, measured: `python -m benchmarks`."""
