@@ -22,6 +22,13 @@ def test_what_a_put_makes_is_named_by_its_path() -> None:
     assert found == ["Holiday", "photos", "buckets", "green"]
 
 
+def test_a_read_takes_no_name_but_may_ask_for_one_that_was_made_before() -> None:
+    read = step(method="GET", path="/users/ada/health")
+    assert candidates(read) == []
+    assert candidates(read, [step(method="GET", path="/users/ada")]) == []
+    assert candidates(read, [step(path="/signup", form={"username": "ada"})]) == ["ada"]
+
+
 @pytest.mark.parametrize(
     "field", ["password", "passwd", "pwd", "secret", "access_token", "csrf", "otp", "user_pin", "PIN", "pin-code"]
 )

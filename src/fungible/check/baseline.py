@@ -37,7 +37,25 @@ def establish(subject: Subject) -> list[str]:
     _refuse_unrepeatable(subject, first, second)
     subject.ground = Ground(subject.moves, first, subject.conditions.host)
     subject.ground.learn(second)
+    subject.conditions = replace(subject.conditions, timeout_s=_patience(first, second), poll_s=_polls(first, second))
     return notes
+
+
+def _patience(*traces: Trace) -> float:
+    """How long an answer is waited for, now that it is known how long one instance takes: a hang should not cost 30 s each time."""
+    slowest = max(outcome.answer.seconds for trace in traces for outcome in trace.outcomes)
+    return min(30.0, max(8.0, 5 * slowest))
+
+
+def _polls(*traces: Trace) -> dict[str, float]:
+    """How long steps that poll are asked again: several times what one instance needed."""
+    found: dict[str, float] = {}
+    for trace in traces:
+        for outcome in trace.outcomes:
+            if outcome.move.step.poll_seconds:
+                step = outcome.move.step.id
+                found[step] = max(found.get(step, 0.0), 1.0, 3 * outcome.asked_s)
+    return found
 
 
 def _run_fresh(subject: Subject, good: Callable[[Outcome], bool], notes: list[str]) -> Trace:
@@ -45,8 +63,8 @@ def _run_fresh(subject: Subject, good: Callable[[Outcome], bool], notes: list[st
     trace = subject.run(subject.moves)
     for _ in range(_MOST_NAMES):
         at = _first_bad(trace, good)
-        if at is None:
-            break
+        if at is None or trace.outcomes[at].answer.error is not None:
+            break  # a name that is taken is answered
         better = _renamed(subject, at, good)
         if better is None:
             break
@@ -74,7 +92,7 @@ def _as_recorded(outcome: Outcome) -> bool:
 def _renamed(subject: Subject, at: int, good: Callable[[Outcome], bool]) -> Trace | None:
     """A run that gets past a step by a new name for something in it; the subject keeps the name."""
     before = subject.conditions
-    for name in candidates(subject.flow.steps[at]):
+    for name in candidates(subject.flow.steps[at], subject.flow.steps[:at]):
         if name in before.names:
             continue
         subject.conditions = replace(before, names=(*before.names, name))

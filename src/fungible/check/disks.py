@@ -56,7 +56,9 @@ def _not_in_place(layout: Layout) -> str | None:
 
 
 def _top_level(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
+    with suppress(OSError):
+        return sorted(folder.iterdir())
+    return []
 
 
 def _writable_files(folder: Path) -> list[Path]:

@@ -15,8 +15,11 @@ _SECRET = re.compile(r"(pass(?!enger|port)|pwd|secret|token|csrf|(?<![a-z])(?:ot
 _MOST = 10
 
 
-def candidates(step: Step) -> list[str]:
-    """Names in a step that may have been used up by an earlier run, most likely first."""
+def candidates(step: Step, earlier: Sequence[Step] = ()) -> list[str]:
+    """Names in a step that may have been used up by an earlier run, most likely first.
+
+    A safe request takes no name: what its path says counts only where one of the `earlier` requests may have made it.
+    """
     rows: list[tuple[int, str]] = []
     for field, value in _fields(step):
         if not _SECRET.search(field):
@@ -24,7 +27,12 @@ def candidates(step: Step) -> list[str]:
     segments = [part for part in step.path.partition("?")[0].split("/") if part]
     # A PUT names what it makes in its path; elsewhere a path is mostly the application's own words.
     rank = 1 if step.method.upper() == "PUT" else 3
-    rows += [(rank, name) for part in reversed(segments) for name in _names(part)]
+    words = [name for part in reversed(segments) for name in _names(part)]
+    if step.safe:
+        # Else a page that fails would be swapped for one that does not exist, which some applications answer with 200.
+        made = {name for other in earlier if not other.safe for name in candidates(other)}
+        words = [name for name in words if name in made]
+    rows += [(rank, name) for name in words]
     found: list[str] = []
     for _, name in sorted(rows, key=lambda row: row[0]):
         if name not in found:

@@ -1,6 +1,7 @@
 """Two requests of one visitor at the same moment: allowed is what either order, one after the other, would give."""
 
 import itertools
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,8 @@ from fungible.check.subject import Subject
 from fungible.check.template import needs
 
 ATTEMPTS = 10
+_SECONDS = 5.0
+"""After this long, three attempts will do: a flow with slow steps is not to race for minutes."""
 _MOST_PAIRS = 3
 
 
@@ -126,17 +129,23 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
         for ground in grounds:
             for _ in range(2):
                 ground.learn(visit([replace(move, slot=0) for move in ground.moves]))
-        for trace in [first, *(visit(moves) for _ in range(ATTEMPTS - 1))]:
+        end = time.monotonic() + _SECONDS
+        trace, attempts = first, 0
+        while True:
+            attempts += 1
             found = _outside(trace, pair, grounds)
             if found is not None:
                 times += 1
                 shown = shown or (trace, *found)
+            if attempts >= ATTEMPTS or (attempts >= 3 and time.monotonic() > end):
+                break
+            trace = visit(moves)
     if shown is None:
         return None
     trace, ground, found = shown
     kept = moves[: found.at + 1]
     return Raced(
-        moves[pair].step, moves[pair + 1].step, tuple(kept), ground, found, times, ATTEMPTS, _revived(ground, found)
+        moves[pair].step, moves[pair + 1].step, tuple(kept), ground, found, times, attempts, _revived(ground, found)
     )
 
 

@@ -59,6 +59,8 @@ class Outcome:
     request: Request | None = None
     unmet: str | None = None
     unbound: str | None = None
+    asked_s: float = 0.0
+    """How long it was asked again and again until it met the step's expectation."""
 
 
 @dataclass
@@ -237,6 +239,8 @@ class Conditions:
     cookies: Mapping[str, str] = field(default_factory=dict[str, str])
     names: tuple[str, ...] = ()
     timeout_s: float = 30.0
+    poll_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How long steps that poll need at most, by step, where it is known."""
     extra: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -250,6 +254,7 @@ class Runner:
         self._conditions = conditions
         self._on_request = on_request
         self._jars: dict[str, Jar] = {}
+        self._poll_s: Mapping[str, float] = {}
         given = {"host": conditions.host, "run": token, **conditions.extra}
         self.trace = Trace(values=dict(given), given=given, renames=Renames(conditions.names, token))
 
@@ -263,6 +268,8 @@ class Runner:
 
     def run(self, moves: Sequence[Move], *, until: Callable[[Outcome], bool] = lambda outcome: False) -> Trace:
         """Runs the moves, and stops after the first outcome for which `until` holds."""
+        # After a kill, work may have to wait for a lease to run out: only then has it all the time the step gives it.
+        self._poll_s = {} if any(move.kill_after for move in moves) else self._conditions.poll_s
         at = 0
         while at < len(moves):
             group = [moves[at]]
@@ -278,7 +285,8 @@ class Runner:
     def _one(self, move: Move) -> Outcome:
         step = self._prepared(move)
         time.sleep(move.wait_before_s + step.delay_before)
-        end = time.monotonic() + step.poll_seconds
+        began = time.monotonic()
+        end = began + (0 if move.aside else min(step.poll_seconds, self._poll_s.get(step.id, step.poll_seconds)))
         while True:
             instance = self._world.instance(move.slot)
             request, unbound = self._request(step)
@@ -298,7 +306,7 @@ class Runner:
             time.sleep(0.1)
         if move.kill_after:
             self._world.crash(move.slot)
-        return Outcome(move, answer, instance.address, instance.number, request, why)
+        return Outcome(move, answer, instance.address, instance.number, request, why, asked_s=time.monotonic() - began)
 
     def _prepared(self, move: Move) -> Step:
         assert self.trace.renames is not None

@@ -1,0 +1,73 @@
+"""A pool of instances from a target: paths made absolute, isolation probed, setup commands run."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fungible.check.disks import Isolation, Layout, probe
+from fungible.check.errors import CheckFileError
+from fungible.check.instances import Pool, Starter
+from fungible.check.model import Target
+from fungible.check.running import RunningPool
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Instances to be had. `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
+
+    pool: Pool | RunningPool
+    reset: Callable[[], None]
+    isolation: str
+
+
+def open_pool(target: Target, directory: Path, base: Path, host: str) -> Opened:
+    """Instances of a target whose paths are relative to `directory`; what they write goes to folders in `base`.
+
+    Raises:
+        CheckError: something is named that is not there, a setup command failed, or a running instance is silent.
+    """
+    if target.at:
+        return Opened(RunningPool(target.at, host), lambda: None, "")
+    working = absolute(target.directory or ".", directory)
+    if not working.is_dir():
+        raise CheckFileError(f"the working directory {working} does not exist")
+    shared = tuple(_existing(text, working) for text in target.shared)
+    layout = Layout(working, shared, tuple(absolute(text, working) for text in target.private))
+    isolation = probe(layout)
+    starter = Starter(target, layout, isolation, base, host)
+    starter.setup()
+    return Opened(
+        Pool(starter, base=base, shared=shared),
+        starter.reset if target.reset else lambda: None,
+        f"level {isolation.level}: {isolation.why}",
+    )
+
+
+def absolute(text: str, directory: Path) -> Path:
+    """A path as written in a target."""
+    return (directory / Path(text).expanduser()).resolve()
+
+
+def _existing(text: str, directory: Path) -> Path:
+    path = absolute(text, directory)
+    if not path.exists():
+        raise CheckFileError(
+            f"the shared path {text!r} does not exist (looked at {path}): create it, or correct `shared`"
+        )
+    return path
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ending what was started is not to be cut short by a second Ctrl-C."""
+    try:
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
