@@ -38,13 +38,12 @@ def checked(app: App, tmp_path, *, mended=False, schedules: tuple[ScheduleName, 
 
 def told(report: Report) -> str:
     """What a failed test should show of a report."""
-    lines = [f"{report.verdict} {report.reason}"]
-    for found in report.findings:
-        lines.append(
-            f"{found.kind} at {found.step} (also {', '.join(found.also) or 'none'}) of {found.writer}, {found.schedule}, "
-            f"{found.shown}: expected {found.expected[:200]}, saw {found.saw[:200]}; {'; '.join(found.evidence)[:600]}"
-        )
-    return "\n".join(lines)
+    found = [
+        f"{one.kind} at {one.step} (also {', '.join(one.also) or 'none'}) of {one.writer}, {one.schedule}, {one.shown}: "
+        f"expected {one.expected[:200]}, saw {one.saw[:200]}; {'; '.join(one.evidence)[:600]}"
+        for one in report.findings
+    ]
+    return "\n".join([f"{report.verdict} {report.reason}", *found, *report.notes])
 
 
 def planted(app: App, report: Report) -> Finding:

@@ -111,13 +111,19 @@ def _refuse_unmet(subject: Subject, trace: Trace) -> None:
         if why is not None:
             raise UnjudgedError(
                 f"one instance alone does not do what the flow {subject.flow.name!r} expects: step {outcome.move.step.id} "
-                f"({outcome.move.step.method} {outcome.move.step.path}) was answered {answer_words(outcome.answer)}: {why}"
+                f"({outcome.move.step.method} {outcome.move.step.path}) was answered {_answered_words(outcome, why)}. "
+                "Mend the step or what it expects: a flow must pass on one instance before several can be judged"
             )
     if all(outcome.answer.error is not None or outcome.answer.status >= 500 for outcome in trace.outcomes):
         worst = trace.outcomes[0]
         raise UnjudgedError(
             f"one instance alone answers every step of the flow {subject.flow.name!r} with an error ({worst.move.step.id}: {answer_words(worst.answer)})"
         )
+
+
+def _answered_words(outcome: Outcome, why: str) -> str:
+    words = answer_words(outcome.answer)
+    return words if why in words else f"{words}: {why}"
 
 
 def _refuse_unrepeatable(subject: Subject, first: Trace, second: Trace) -> None:

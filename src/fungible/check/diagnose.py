@@ -134,19 +134,18 @@ class Diagnosing:
         """The same random numbers at start heal what hangs on a key drawn at start."""
         if not self._subject.can_kill or not self._carries_something():
             return None
-        if self._subject.common_randomness and not self._mode.common_randomness:
-            if self._heals(replace(self._mode, common_randomness=True)):
-                self._evidence.append(
-                    "it does not happen when the instances draw the same random numbers while they start: a key is drawn at start"
-                )
-                self._name_signature()
-                return "per-instance-secret"
-            return None
         if self._mode.common_randomness:
             return None
+        if self._subject.common_randomness and self._heals(replace(self._mode, common_randomness=True)):
+            self._evidence.append(
+                "it does not happen when the instances draw the same random numbers while they start: a key is drawn at start"
+            )
+            self._name_signature()
+            return "per-instance-secret"
+        # Not every random number passes through the kernel: what a token is, and that it is refused, tells as well.
         signed = self._signed_credential()
         if signed is not None and self._anonymous():
-            self._evidence.append(f"{signed}, and the other instance does not accept it")
+            self._evidence.append(f"{signed}, which carries its own proof, and the other instance does not accept it")
             return "per-instance-secret"
         return None
 

@@ -1,6 +1,7 @@
 """A whole check: starts what is needed, runs the schedules on each flow, and writes down what was found."""
 
 import contextlib
+import os
 import random
 import shutil
 import signal
@@ -22,7 +23,7 @@ from fungible.check.drain import drain, slowest_seconds
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
 from fungible.check.explore import Explorer, Found
 from fungible.check.frameworks import recognise
-from fungible.check.instances import Pool, Starter
+from fungible.check.instances import Outside, Pool, Starter
 from fungible.check.jar import Jar
 from fungible.check.model import (
     DECIDING,
@@ -50,6 +51,7 @@ from fungible.check.subject import Counts, Subject
 from fungible.check.template import request_for
 
 _HOST = "127.0.0.1:8000"
+_STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv", "/opt")
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")
 
 
@@ -149,15 +151,18 @@ class Check:
                 "there is nothing to start: give --start 'command with {port}', or --at with the URLs of running instances"
             )
         directory = _directory(target, self.directory)
+        self.watcher.phase("prepare", "running setup" if target.setup else "")
+        outside = Outside(target, directory, base)
+        outside.setup()
+        self._reset = outside.reset if target.reset else None
         shared = _shared(target.shared, directory)
-        layout = Layout(directory, shared, tuple(_path(text, directory) for text in target.private))
+        private = (*(_path(text, directory) for text in target.private), *_state_directories())
+        layout = Layout(directory, shared, private)
         self.watcher.phase("prepare", "probing isolation")
         self._isolation = Isolation(0, "asked for", False) if self.isolation_wanted == 0 else probe(layout)
         if self.isolation_wanted == 1 and self._isolation.level < 1:
             raise CheckError(f"isolation level 1 was asked for and can't be had: {self._isolation.why}")
         starter = Starter(target, layout, self._isolation, base, host)
-        starter.setup()
-        self._reset = starter.reset if target.reset else None
         pool = Pool(starter, base=base, shared=shared)
         pool.on_start = lambda count: self.watcher.started()
         return pool
@@ -356,6 +361,11 @@ def _directory(target: Target, directory: Path) -> Path:
     if not path.is_dir():
         raise CheckFileError(f"the working directory {path} does not exist")
     return path
+
+
+def _state_directories() -> tuple[Path, ...]:
+    """Where applications keep state outside their own folder, as far as we may write there (PHP's sessions, for one)."""
+    return tuple(path for path in map(Path, _STATE) if path.is_dir() and os.access(path, os.W_OK))
 
 
 def _path(text: str, directory: Path) -> Path:

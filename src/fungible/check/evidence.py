@@ -40,7 +40,6 @@ _SIGNED: tuple[tuple[str, str], ...] = (
     ("a Fernet token", r"gAAAA[\w=-]{60,}"),
     ("signed by Django", r"[\w.=-]+:[\w-]{6}:[\w-]{27,}"),
     ("signed by itsdangerous", r"[\w.=-]*[\w=-]+\.[\w-]{6,7}\.[\w-]{27,}"),
-    ("signed by express (cookie-signature)", r"s(%3A|:)[^.]+\.[\w%+/=-]{40,}"),
     ("signed by Rails", r"[\w%+/=-]+--[\w%+/=-]{20,}"),
 )
 _DULL = re.compile(r"(\.log|\.pid|\.lock|~|\.swp|\.tmp|-shm)$|/(\.cache|__pycache__|\.npm|\.config|node_modules)/")

@@ -3,7 +3,9 @@
 import contextlib
 import os
 import random
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -15,11 +17,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fungible.check.client import Address, Request, send
-from fungible.check.disks import Disk, Isolation, Layout, Process
+from fungible.check.disk_process import tail
+from fungible.check.disks import HUNG, Disk, Isolation, Layout, Process
 from fungible.check.errors import CheckError, StartError
 from fungible.check.model import Answer, Target
 
+SETUP_SECONDS = 600.0
+"""How long one `setup` or `reset` command may take."""
+PREPARE_SECONDS = 300.0
+"""How long one `prepare` command may take on each fresh disk."""
 _MAX_SHARED_BYTES = 512 * 1024 * 1024
+_PORT_TAKEN = re.compile(
+    r"address (?:is )?already in use|EADDRINUSE|port \S+ is (?:already )?(?:in use|taken)", re.IGNORECASE
+)
 
 
 @dataclass
@@ -65,6 +75,43 @@ def free_port(taken: set[int] = set(), lock: threading.Lock = threading.Lock()) 
     raise CheckError("found no free port between 18000 and 32000: end what listens there, or wait")
 
 
+class Outside:
+    """Commands of a target that run once for all, in the real working directory."""
+
+    def __init__(self, target: Target, directory: Path, base: Path) -> None:
+        self._target = target
+        self._directory = str(directory)
+        self._base = base
+
+    def setup(self) -> None:
+        """Runs the target's `setup` commands.
+
+        Raises:
+            StartError: a command failed.
+        """
+        self._run("setup", self._target.setup)
+
+    def reset(self) -> None:
+        """Runs the target's `reset` commands, as `setup`."""
+        self._run("reset", self._target.reset)
+
+    def _run(self, what: str, commands: Sequence[str]) -> None:
+        env = os.environ | {name: filled(text, 0, self._directory) for name, text in self._target.env.items()}
+        for number, command in enumerate(commands):
+            text = filled(command, 0, self._directory)
+            log = self._base / f"{what}-{number}.log"
+            status = _run_to_end(text, self._directory, env, log)
+            if status is None:
+                raise StartError(f"the {what} command {text!r} had not ended after {SETUP_SECONDS:g} s")
+            if status:
+                raise StartError(f"the {what} command {text!r} ended with status {status}:\n{tail(log, 3000)}")
+
+
+def filled(text: str, port: int, directory: str) -> str:
+    """A command or variable with `{port}` and `{dir}` replaced."""
+    return text.replace("{port}", str(port)).replace("{dir}", directory)
+
+
 class Starter:
     """Knows how to bring up one more instance of a target."""
 
@@ -87,43 +134,6 @@ class Starter:
         base.mkdir()
         return Disk(self._layout, self.isolation, base, shared_at=shared_at)
 
-    def setup(self) -> None:
-        """Runs the target's `setup` commands, once, in the real working directory.
-
-        Raises:
-            StartError: a command failed.
-        """
-        self._run_outside("setup", self.target.setup)
-
-    def reset(self) -> None:
-        """Runs the target's `reset` commands, as `setup`."""
-        self._run_outside("reset", self.target.reset)
-
-    def _run_outside(self, what: str, commands: Sequence[str]) -> None:
-        directory = str(self._layout.working)
-        env = os.environ | {
-            key: self._filled(value, port=0, directory=directory) for key, value in self.target.env.items()
-        }
-        for command in commands:
-            text = self._filled(command, port=0, directory=directory)
-            try:
-                done = subprocess.run(
-                    ["/bin/sh", "-c", text],
-                    cwd=directory,
-                    env=env,
-                    stdin=subprocess.DEVNULL,
-                    capture_output=True,
-                    timeout=600,
-                )
-            except subprocess.TimeoutExpired:
-                raise StartError(f"the {what} command {text!r} had not ended after 600 s") from None
-            if done.returncode:
-                tail = (done.stdout + done.stderr)[-3000:].decode("utf-8", "replace")
-                raise StartError(f"the {what} command {text!r} ended with status {done.returncode}:\n{tail}")
-
-    def _filled(self, text: str, *, port: int, directory: str) -> str:
-        return text.replace("{port}", str(port)).replace("{dir}", directory)
-
     def start(self, disk: Disk, number: int, *, first: bool = True, common_randomness: bool = False) -> Instance:
         """Prepares the disk where it is fresh (`first`), starts the application on it, waits until it is ready.
 
@@ -132,19 +142,17 @@ class Starter:
         """
         port = free_port()
         directory = str(disk.directory)
-        env = disk.environment(
-            {key: self._filled(value, port=port, directory=directory) for key, value in self.target.env.items()}, port
-        )
+        env = disk.environment({key: filled(value, port, directory) for key, value in self.target.env.items()}, port)
         for command in self.target.prepare:
             # A second process on one disk: what names the port is its own, the rest was done.
             if not first and "{port}" not in command:
                 continue
-            text = self._filled(command, port=port, directory=directory)
-            status, output = disk.run(text, env, timeout_s=300)
+            text = filled(command, port, directory)
+            status, output = disk.run(text, env, timeout_s=PREPARE_SECONDS)
             if status:
-                why = "had not ended after 300 s" if status == 124 else f"ended with status {status}"
+                why = f"had not ended after {PREPARE_SECONDS:g} s" if status == HUNG else f"ended with status {status}"
                 raise StartError(f"the prepare command {text!r} {why}:\n{output}")
-        text = self._filled(self.target.start, port=port, directory=directory)
+        text = filled(self.target.start, port, directory)
         process = disk.start(
             text, env, self._base / f"instance-{number}-{port}.log", common_randomness=common_randomness
         )
@@ -186,22 +194,49 @@ class Starter:
         raise StartError(_unready_words(command, instance, ready.path, ready.timeout, answer))
 
 
+def _run_to_end(command: str, directory: str, env: Mapping[str, str], log: Path) -> int | None:
+    """The status of a shell command, None where it took too long; what it leaves running once it has ended stays."""
+    with log.open("wb") as output:
+        # Into a file: a server that it leaves running would hold a pipe open.
+        process = subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            cwd=directory,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        return process.wait(SETUP_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:  # too long, or the check was stopped: with all that it has started
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
 def _is_ready(answer: Answer, wanted: tuple[int, ...]) -> bool:
     return answer.status in wanted if wanted else answer.status < 500
 
 
 def _ended_words(command: str, process: Process) -> str:
-    tail = _tail(process)
+    log = _tail(process)
     members = process.members()
     if process.exit_status == 0 and members:
         process.kill()
         return (
             f"the start command {command!r} ended with status 0 and left a process behind: it made itself a daemon.\n"
-            f"Start it in the foreground (for example without --daemon, -D or a final &), so that it can be watched and ended.{tail}"
+            f"Start it in the foreground (for example without --daemon, -D or a final &), so that it can be watched and ended.{log}"
         )
     status = process.exit_status
     how = f"was ended by signal {-status}" if status is not None and status < 0 else f"ended with status {status}"
-    return f"the start command {command!r} {how} before the instance was ready.{tail}"
+    hint = ""
+    if _PORT_TAKEN.search(log):
+        hint = "\nEach instance needs a port of its own: put {port} into the start command, or read the port from PORT."
+    return f"the start command {command!r} {how} before the instance was ready.{hint}{log}"
 
 
 def _unready_words(command: str, instance: Instance, path: str, timeout: float, answer: Answer) -> str:
@@ -343,9 +378,17 @@ class Pool:
         """Ends everything that this pool ever started. Idempotent."""
         self._closed = True
         self._starter.cancelled.set()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        # First what is being prepared or started: nobody waits for that any more.
+        self._close_disks()
+        self._executor.shutdown(wait=True)
         self._closer.shutdown(wait=True)
-        for disk in list(self._disks.values()):
+        self._close_disks()
+
+    def _close_disks(self) -> None:
+        with self._condition:
+            disks = list(self._disks.values())
+        for disk in disks:
             with contextlib.suppress(Exception):
                 disk.close()
 

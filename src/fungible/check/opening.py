@@ -1,16 +1,19 @@
 """A pool of instances from a target: paths made absolute, isolation probed, setup commands run."""
 
 import contextlib
+import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fungible.check.disks import Isolation, Layout, probe
+from fungible.check.disks import Layout, probe
 from fungible.check.errors import CheckFileError
-from fungible.check.instances import Pool, Starter
+from fungible.check.instances import Outside, Pool, Starter
 from fungible.check.model import Target
 from fungible.check.running import RunningPool
+
+_STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv", "/opt")
 
 
 @dataclass(frozen=True)
@@ -33,14 +36,16 @@ def open_pool(target: Target, directory: Path, base: Path, host: str) -> Opened:
     working = absolute(target.directory or ".", directory)
     if not working.is_dir():
         raise CheckFileError(f"the working directory {working} does not exist")
+    outside = Outside(target, working)
+    outside.setup()
     shared = tuple(_existing(text, working) for text in target.shared)
-    layout = Layout(working, shared, tuple(absolute(text, working) for text in target.private))
+    private = (*(absolute(text, working) for text in target.private), *_state_directories())
+    layout = Layout(working, shared, private)
     isolation = probe(layout)
     starter = Starter(target, layout, isolation, base, host)
-    starter.setup()
     return Opened(
         Pool(starter, base=base, shared=shared),
-        starter.reset if target.reset else lambda: None,
+        outside.reset if target.reset else lambda: None,
         f"level {isolation.level}: {isolation.why}",
     )
 
@@ -59,8 +64,13 @@ def _existing(text: str, directory: Path) -> Path:
     return path
 
 
+def _state_directories() -> tuple[Path, ...]:
+    """Where applications keep state outside their own folder, as far as we may write there (PHP's sessions, for one)."""
+    return tuple(path for path in map(Path, _STATE) if path.is_dir() and os.access(path, os.W_OK))
+
+
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Generator[None]:
     """Ending what was started is not to be cut short by a second Ctrl-C."""
     try:
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)

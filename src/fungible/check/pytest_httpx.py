@@ -12,22 +12,22 @@ def route_httpx(router: Router) -> Callable[[], None]:
     """Routes all requests that leave this process through httpx; gives what undoes it."""
     plain, plain_async = httpx.HTTPTransport.handle_request, httpx.AsyncHTTPTransport.handle_async_request
 
-    def handle_request(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    def handle_request(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
         sent = router.place(request.method, str(request.url))
         if sent is None:
-            return plain(transport, request)
+            return plain(self, request)
         try:
-            return _answered(sent, plain(transport, _routed(request, sent)))
+            return _answered(sent, plain(self, _routed(request, sent)))
         except Exception as error:
             _broke(sent, error)
             raise
 
-    async def handle_async_request(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         sent = router.place(request.method, str(request.url))
         if sent is None:
-            return await plain_async(transport, request)
+            return await plain_async(self, request)
         try:
-            return _answered(sent, await plain_async(transport, _routed(request, sent)))
+            return _answered(sent, await plain_async(self, _routed(request, sent)))
         except Exception as error:
             _broke(sent, error)
             raise

@@ -18,7 +18,7 @@ def route_requests(router: Router) -> Callable[[], None]:
         sent = router.place(request.method, request.url)
         if sent is None:
             return plain(self, request, stream, *args, **options)
-        parts = urlsplit(request.url)
+        parts = urlsplit(str(request.url))
         routed = request.copy()
         routed.url = sent.address.url + sent.target
         routed.headers.setdefault("Host", parts.netloc.rpartition("@")[2])

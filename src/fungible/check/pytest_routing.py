@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -102,7 +102,7 @@ class Router:
         self._run: Run | None = None
 
     @contextlib.contextmanager
-    def serving(self, run: Run) -> Iterator[None]:
+    def serving(self, run: Run) -> Generator[None]:
         """While a run is on, its instances get the requests."""
         self._run = run
         try:
@@ -120,4 +120,4 @@ class Router:
         ours = (host, parts.port or _PORTS.get(parts.scheme)) == self._origin
         if not ours and not (self._any_local and host in LOCAL):
             return None
-        return run.place(method, parts._replace(scheme="", netloc="", fragment="").geturl() or "/")
+        return run.place(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))

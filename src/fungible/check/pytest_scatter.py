@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -32,6 +32,7 @@ from fungible.check.pytest_words import (
 )
 from fungible.check.runner import World
 
+_PREFIX = "fungible: "
 _FAILS_ALONE = "fails on one instance alone"
 _FAILS_AGAIN = (
     "passes once on one instance, and not again: it leaves something behind, which a `reset` command could clean"
@@ -75,6 +76,7 @@ class Scatter:
         self._base: Path | None = None
         self._undo: list[Callable[[], None]] = []
         self._told: list[dict[str, str]] = []
+        self._properties: list[tuple[str, object]] = []
 
     # --- the session ---------------------------------------------------------------------------------------------
 
@@ -83,14 +85,19 @@ class Scatter:
         """Opens the pool where there is something to run: not to list tests, not in the controller of xdist."""
         option = session.config.option
         if getattr(session, "items", None) and not option.collectonly and not option.setuponly:
-            # Ends what was started even where this never comes to its end; what a fixture still asks while it is torn
-            # down after an interrupt finds its instance.
+            # Whatever ends the session, also an interrupt, pytest does this last.
             session.config.add_cleanup(self._close)
             try:
                 self._open()
             except CheckError as error:
-                _give_up(session.config, error)
-        return (yield)
+                _give_up(session, error)
+        try:
+            return (yield)
+        except KeyboardInterrupt as stopped:
+            # That is how xdist's controller puts it that a worker has given up.
+            if str(stopped).startswith(_PREFIX):
+                raise pytest.UsageError(str(stopped)) from None
+            raise
 
     def _open(self) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="fungible-"))
@@ -123,10 +130,11 @@ class Scatter:
         if self._opened is None:
             return None
         item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+        self._properties = list(item.user_properties)
         try:
             verdict = self._judged(item)
         except CheckError as error:
-            _give_up(item.config, error)
+            _give_up(item.session, error)
         last = cast(Any, verdict.reports[-1])
         # A plain dict on the report: that is how it gets from a worker of xdist to its controller.
         last.fungible = {
@@ -179,7 +187,9 @@ class Scatter:
         assert self._opened is not None
         spread = self.settings.instances if several else 1
         killing = several > 0 and self.settings.schedule == "crash"
-        _forget(item)
+        # What an earlier run of the same test has noted on it is not this one's.
+        item.user_properties[:] = self._properties
+        cast(Any, item)._report_sections.clear()
         self._opened.reset()
         pool = cast(Any, self._opened.pool)
         with World(pool, min(spread, max(1, several))) as world:
@@ -219,14 +229,10 @@ class Scatter:
             terminalreporter.line(line)
 
 
-def _forget(item: pytest.Item) -> None:
-    """Takes away what an earlier run of the same test has noted on it."""
-    cast(Any, item)._report_sections.clear()
-    item.user_properties.clear()
-
-
-def _give_up(config: pytest.Config, error: CheckError) -> None:
-    text = f"fungible: {error}"
-    if hasattr(config, "workerinput"):
+def _give_up(session: pytest.Session, error: CheckError) -> NoReturn:
+    """Ends the session, in a worker of xdist all of them."""
+    text = f"{_PREFIX}{error}"
+    if hasattr(session.config, "workerinput"):
+        session.shouldstop = text
         pytest.exit(text, returncode=pytest.ExitCode.USAGE_ERROR)
     raise pytest.UsageError(text) from None

@@ -72,9 +72,9 @@ def summary(told: Sequence[dict[str, str]], *, instances: int, source: str, sche
     """The lines of the terminal summary; `told` says of each test what became of it."""
     verdicts = Counter(one["verdict"] for one in told)
     turns = "took turns" if schedule == "scatter" else "were killed, one after each answer"
-    isolation = next((f", isolation {one['isolation']}" for one in told if one["isolation"]), "")
     number = f"{instances} instances" if schedule == "scatter" else "Instances"
-    lines = [f"{number} {turns}: {source}{isolation}"]
+    lines = [f"{number} {turns}: {source}"]
+    lines += [f"isolation: {text}" for text in dict.fromkeys(one["isolation"] for one in told) if text]
     parts = [_number(verdicts[JUDGED] + verdicts[FINDING], "test") + " judged", _number(verdicts[FINDING], "finding")]
     lines.append(", ".join(parts))
     for one in told:

@@ -142,8 +142,10 @@ def run(arguments: argparse.Namespace) -> int:
         print("fungible check needs a few more packages: pip install 'fungible[check]'", file=sys.stderr)
         return 2
     errors = Console(stderr=True, highlight=False)
-    # A terminated check ends what it started, as an interrupted one does.
+    # A terminated check ends what it started, as an interrupted one does; so does one whose terminal has gone.
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup wants it to go on
+        signal.signal(signal.SIGHUP, _interrupt)
     try:
         _refuse_unwritable(arguments)
         report, base = _checked(arguments, errors)

@@ -1,7 +1,9 @@
 """`fungible`: hands over to the command that was named."""
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from fungible import __version__
@@ -31,6 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever reads our output has gone: no traceback for that.
         sys.stderr.close()
         return 141
+    except Exception as error:
+        if os.environ.get("FUNGIBLE_DEBUG") == "1":
+            traceback.print_exc()
+        print(_internal_words(error), file=sys.stderr)
+        return 2
+
+
+def _internal_words(error: Exception) -> str:
+    what = " ".join(f"{type(error).__name__}: {error}".split())
+    return (
+        f"fungible: internal error: {what[:500]}\n"
+        "This is a fault of Fungible. Please report it, with what the same command prints with FUNGIBLE_DEBUG=1."
+    )
 
 
 if __name__ == "__main__":
