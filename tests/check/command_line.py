@@ -102,13 +102,16 @@ class CommandLine:
                 found[int(process)] = line.replace(b"\0", b" ").decode("utf-8", "replace")
         return found
 
-    def wait_for(self, what: str) -> None:
-        """Waits until a process of it has this in its command line."""
-        self._until(lambda: any(what in line for line in self.processes().values()), f"nothing runs {what}")
+    def wait_for(self, what: str, *, besides: int) -> None:
+        """Waits until a process other than the checker itself has this in its command line."""
+        self.until(
+            lambda: any(what in line for pid, line in self.processes().items() if pid != besides),
+            f"nothing runs {what}",
+        )
 
     def is_clean(self, within_s: float = 0) -> None:
         """No process of it, and no folder, after so many seconds."""
-        self._until(lambda: not self.processes(), "processes are left", within_s)
+        self.until(lambda: not self.processes(), "processes are left", within_s)
         assert self.left() == []
 
     def left(self) -> list[Path]:
@@ -120,7 +123,7 @@ class CommandLine:
     def _marked(self, folder: Path) -> bool:
         return any(self.mark in name for _, folders, files in os.walk(folder) for name in (*folders, *files))
 
-    def _until(self, condition: Any, words: str, within_s: float = 60) -> None:
+    def until(self, condition: Any, words: str, within_s: float = 60) -> None:
         end = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() <= end, f"{words}: {self.processes()}"

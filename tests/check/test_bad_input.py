@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pr
 
 IMPATIENT = "engine.Conditions = functools.partial(engine.Conditions, timeout_s=1)"
 ASK = [{"id": "home", "path": "/"}, {"id": "ask", "path": "/ask", "expect": {"status": [200]}}]
+PAGES = [{"id": "home", "path": "/"}, {"id": "again", "path": "/"}]
 HTTP_SERVER = f"{sys.executable} -m http.server --bind 127.0.0.1"
 
 
@@ -127,7 +128,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Always).serve_forever()
 
 def test_an_instance_is_ready_when_it_answers_404_but_not_when_it_answers_500(cli):
     start = BY_NAME["python_session"].command
-    flow = ["--file", cli.flow([{"id": "home", "path": "/"}]), "--schedules", "scatter", "--env", "MENDED=1"]
+    flow = ["--file", cli.flow(PAGES), "--schedules", "scatter", "--env", "MENDED=1"]
     assert cli.run("--start", start, "--ready", "/nowhere", *flow).status == 0
     failing = cli.write("failing.py", ANSWERS_500)
     ended = cli.run("--start", f"{sys.executable} {failing} {{port}}", "--ready-timeout", 1, *flow)
@@ -157,7 +158,7 @@ def test_a_setup_command_that_fails_hangs_or_leaves_a_server_running(cli):
     assert ended.status == 2
     assert f"the setup command '{hangs}' had not ended after 1 s" in ended.said
     # It would hold the pipe open through which its output is read, were there one.
-    flow = cli.flow([{"id": "home", "path": "/"}])
+    flow = cli.flow(PAGES)
     ended = cli.run(*start, "--setup", "env -u FUNGIBLE_TEST_MARK sleep 20 &", "--file", flow, "--env", "MENDED=1")
     assert ended.status == 0, ended.said
 
@@ -309,7 +310,7 @@ def test_nothing_to_start(cli):
     ("arguments", "words"),
     [
         (["--schedules", "scatter,wobble"], "unknown schedule 'wobble'; there are scatter, crash, warm"),
-        (["--schedules", ","], "schedule"),
+        (["--schedules", ","], "no schedule is named"),
         (["--output", "nowhere/report.json"], "the folder of nowhere/report.json does not exist"),
         (["--html", "nowhere/report.html"], "the folder of nowhere/report.html does not exist"),
         (["--write-flow", "/tmp"], "/tmp is a folder; name a file"),
@@ -362,9 +363,6 @@ def test_a_fault_of_the_checker_itself_is_told_in_two_lines(cli):
 
 # --- stopped in the middle --------------------------------------------------------------------------------------------
 
-HANGING = {"baseline": "hangs", "start": "never-listens"}
-
-
 def begun(cli, how, **more):
     """A check that would go on for long, in the middle."""
     process = cli.begin(
@@ -372,7 +370,7 @@ def begun(cli, how, **more):
         *("--file", cli.flow(ASK), "--directory", cli.app),
         **more,
     )
-    cli.wait_for("python_misbehaving.py")
+    cli.wait_for("python_misbehaving.py", besides=process.pid)
     return process
 
 
@@ -382,7 +380,7 @@ def test_nothing_lives_on_when_the_checker_is_killed(how, cli):
     process.kill()
     process.communicate(timeout=20)
     assert process.returncode == -signal.SIGKILL
-    cli._until(lambda: not cli.processes(), "processes are left", 5)
+    cli.until(lambda: not cli.processes(), "processes are left", 5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
@@ -400,7 +398,7 @@ def test_a_checker_that_is_stopped_ends_what_it_started(number, how, cli):
 def test_a_checker_that_is_stopped_ends_commands_under_way(where, cli):
     command = f"sleep 100 && echo {cli.mark}"
     process = cli.begin("--start", BY_NAME["python_session"].command, where, command)
-    cli.wait_for("sleep 100")
+    cli.wait_for("sleep 100", besides=process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")

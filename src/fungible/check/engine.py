@@ -1,29 +1,23 @@
 """A whole check: starts what is needed, runs the schedules on each flow, and writes down what was found."""
 
-import contextlib
-import os
 import random
 import shutil
-import signal
 import tempfile
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import msgspec
 
 from fungible import __version__
 from fungible.check import findings as words
 from fungible.check.baseline import establish, values_of
 from fungible.check.binding import confirm
 from fungible.check.client import send as send_request
-from fungible.check.disks import Isolation, Layout, probe
 from fungible.check.drain import drain, slowest_seconds
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
 from fungible.check.explore import Explorer, Found
 from fungible.check.frameworks import recognise
-from fungible.check.instances import Outside, Pool, Starter
+from fungible.check.instances import Pool
 from fungible.check.jar import Jar
 from fungible.check.model import (
     DECIDING,
@@ -40,18 +34,17 @@ from fungible.check.model import (
     Step,
     Target,
 )
+from fungible.check.opening import Opened, open_pool, uninterrupted
 from fungible.check.placement import MOST_INSTANCES
 from fungible.check.questions import not_exercised, questions
 from fungible.check.race import race
 from fungible.check.repeat import repeat
 from fungible.check.runner import Conditions, World
-from fungible.check.running import RunningPool
 from fungible.check.sources import Flows, asked, crawled, discovered, written
 from fungible.check.subject import Counts, Subject
 from fungible.check.template import request_for
 
 _HOST = "127.0.0.1:8000"
-_STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv", "/opt")
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")
 
 
@@ -103,9 +96,7 @@ class Check:
         self._reasons: list[str] = []
         self._tallies: dict[ScheduleName, _Tally] = {name: _Tally() for name in self.schedules}
         self._framework = ""
-        self._isolation: Isolation | None = None
-        self._pool: Pool | RunningPool | None = None
-        self._reset: Callable[[], None] | None = None
+        self._opened: Opened | None = None
         self._flows = Flows()
         base = Path(tempfile.mkdtemp(prefix="fungible-"))
         try:
@@ -113,9 +104,9 @@ class Check:
         except CheckError as error:
             self._reasons.append(str(error))
         finally:
-            with _uninterrupted():
-                if self._pool is not None:
-                    self._pool.close()
+            with uninterrupted():
+                if self._opened is not None:
+                    self._opened.pool.close()
                 shutil.rmtree(base, ignore_errors=True)
         return self._report()
 
@@ -130,7 +121,16 @@ class Check:
             raise CheckFileError(f"no flow is named {' or '.join(self.only)}; the check file has: {known or 'none'}")
         self._flows, left = written(sources, self.directory)
         host = self._target.host or self._flows.host or _HOST
-        self._pool = self._opened(base, host)
+        self._opened = open_pool(
+            self._target,
+            self.directory,
+            base,
+            host,
+            wanted_level=self.isolation_wanted,
+            tell=lambda doing: self.watcher.phase("prepare", doing),
+        )
+        if isinstance(self._opened.pool, Pool):
+            self._opened.pool.on_start = lambda count: self.watcher.started()
         if left or not self._flows.flows:
             self._ask(left, host)
         self._notes += self._flows.notes
@@ -140,38 +140,11 @@ class Check:
         if "drain" in self.schedules:
             self._drain()
 
-    def _opened(self, base: Path, host: str) -> Pool | RunningPool:
-        target = self._target
-        if target.at:
-            if len(target.at) < 2:
-                raise CheckFileError("--at names one instance; it takes two or more to tell them apart")
-            return RunningPool(target.at, host)
-        if not target.start:
-            raise CheckFileError(
-                "there is nothing to start: give --start 'command with {port}', or --at with the URLs of running instances"
-            )
-        directory = _directory(target, self.directory)
-        self.watcher.phase("prepare", "running setup" if target.setup else "")
-        outside = Outside(target, directory, base)
-        outside.setup()
-        self._reset = outside.reset if target.reset else None
-        shared = _shared(target.shared, directory)
-        private = (*(_path(text, directory) for text in target.private), *_state_directories())
-        layout = Layout(directory, shared, private)
-        self.watcher.phase("prepare", "probing isolation")
-        self._isolation = Isolation(0, "asked for", False) if self.isolation_wanted == 0 else probe(layout)
-        if self.isolation_wanted == 1 and self._isolation.level < 1:
-            raise CheckError(f"isolation level 1 was asked for and can't be had: {self._isolation.why}")
-        starter = Starter(target, layout, self._isolation, base, host)
-        pool = Pool(starter, base=base, shared=shared)
-        pool.on_start = lambda count: self.watcher.started()
-        return pool
-
     def _ask(self, left: Sequence[FlowSource], host: str) -> None:
         """Flows that only a running instance can tell."""
-        assert self._pool is not None
+        assert self._opened is not None
         self.watcher.phase("explore", "reading what the application offers")
-        with World(self._pool, 1) as world:  # pyright: ignore[reportArgumentType]
+        with World(self._opened.pool, 1) as world:  # pyright: ignore[reportArgumentType]
             jar = Jar()
 
             def send(step: Step) -> Answer:
@@ -190,19 +163,19 @@ class Check:
                 discovered(self._flows, send, lambda: crawled(send, host))
 
     def _check_flow(self, flow: Flow, host: str) -> None:
-        assert self._pool is not None
-        can_kill = isinstance(self._pool, Pool)
+        opened = self._opened
+        assert opened is not None
         subject = Subject(
             flow=flow,
-            pool=self._pool,  # pyright: ignore[reportArgumentType]
+            pool=opened.pool,  # pyright: ignore[reportArgumentType]
             conditions=Conditions(host=host, scheme=self._flows.scheme, cookies=flow.cookies),
             rng=random.Random(f"{self.seed}/{flow.name}"),
             counts=self._counts,
-            reset=self._reset,
-            can_kill=can_kill,
-            common_randomness=self._isolation is not None and self._isolation.common_randomness,
+            reset=opened.reset,
+            can_kill=isinstance(opened.pool, Pool),
+            common_randomness=opened.common_randomness,
             has_shared=bool(self._target.shared),
-            sees_files=self._isolation is not None and self._isolation.level >= 1,
+            sees_files=opened.level >= 1,
         )
         self._subjects.append(subject)
         self.watcher.phase("baseline", flow.name)
@@ -304,13 +277,6 @@ class Check:
         if verdict == "stateless" and not ran & DECIDING:
             verdict = "stateless" if self._findings or ran else "unjudged"
         reason = "; ".join(self._reasons)
-        isolation = (
-            f"level {self._isolation.level}: {self._isolation.why}"
-            if self._isolation is not None
-            else "instances that were running already"
-            if self._target.at
-            else ""
-        )
         return Report(
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
@@ -322,10 +288,10 @@ class Check:
             notes=(*self._notes, *(self._reasons if verdict != "unjudged" else ())),
             command=self.command,
             framework=self._framework,
-            isolation=isolation,
+            isolation=self._opened.isolation if self._opened is not None else "",
             seed=self.seed,
             instances=len(self._target.at) or self._target.instances,
-            starts=self._pool.starts if self._pool is not None else 0,
+            starts=self._opened.pool.starts if self._opened is not None else 0,
             requests=self._counts.requests,
             seconds=round(time.monotonic() - self._began, 3),
             checker_cpu_seconds=round(time.process_time() - self._cpu, 3),
@@ -340,49 +306,3 @@ class Check:
             ),
             version=__version__,
         )
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Generator[None, None, None]:
-    """Ending what was started is not to be cut short by a second Ctrl-C."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _directory(target: Target, directory: Path) -> Path:
-    path = _path(target.directory or ".", directory)
-    if not path.is_dir():
-        raise CheckFileError(f"the working directory {path} does not exist")
-    return path
-
-
-def _state_directories() -> tuple[Path, ...]:
-    """Where applications keep state outside their own folder, as far as we may write there (PHP's sessions, for one)."""
-    return tuple(path for path in map(Path, _STATE) if path.is_dir() and os.access(path, os.W_OK))
-
-
-def _path(text: str, directory: Path) -> Path:
-    path = Path(text).expanduser()
-    return (path if path.is_absolute() else directory / path).resolve()
-
-
-def _shared(paths: Sequence[str], directory: Path) -> tuple[Path, ...]:
-    found = tuple(_path(text, directory) for text in paths)
-    for text, path in zip(paths, found, strict=True):
-        if not path.exists():
-            raise CheckFileError(
-                f"the shared path {text!r} does not exist (looked at {path}): create it, or correct `shared`"
-            )
-    return found
-
-
-def with_flags(check_file: CheckFile, **changes: object) -> CheckFile:
-    """The check file with some of its target's entries replaced."""
-    return msgspec.structs.replace(check_file, target=msgspec.structs.replace(check_file.target, **changes))

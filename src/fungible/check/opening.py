@@ -7,8 +7,8 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fungible.check.disks import Layout, probe
-from fungible.check.errors import CheckFileError
+from fungible.check.disks import Isolation, Layout, probe
+from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances import Outside, Pool, Starter
 from fungible.check.model import Target
 from fungible.check.running import RunningPool
@@ -21,32 +21,56 @@ class Opened:
     """Instances to be had. `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
 
     pool: Pool | RunningPool
-    reset: Callable[[], None]
-    isolation: str
+    reset: Callable[[], None] | None = None
+    isolation: str = "instances that were running already"
+    level: int = -1
+    common_randomness: bool = False
 
 
-def open_pool(target: Target, directory: Path, base: Path, host: str) -> Opened:
+def open_pool(
+    target: Target,
+    directory: Path,
+    base: Path,
+    host: str,
+    *,
+    wanted_level: int | None = None,
+    tell: Callable[[str], None] = lambda doing: None,
+) -> Opened:
     """Instances of a target whose paths are relative to `directory`; what they write goes to folders in `base`.
 
     Raises:
-        CheckError: something is named that is not there, a setup command failed, or a running instance is silent.
+        CheckError: something is named that is not there, a setup command failed, a running instance is silent, or
+            the isolation that is wanted can't be had.
     """
     if target.at:
-        return Opened(RunningPool(target.at, host), lambda: None, "")
+        if len(target.at) < 2:
+            raise CheckFileError("--at names one instance; it takes two or more to tell them apart")
+        return Opened(RunningPool(target.at, host))
+    if not target.start:
+        raise CheckFileError(
+            "there is nothing to start: give --start 'command with {port}', or --at with the URLs of running instances"
+        )
     working = absolute(target.directory or ".", directory)
     if not working.is_dir():
         raise CheckFileError(f"the working directory {working} does not exist")
-    outside = Outside(target, working)
+    outside = Outside(target, working, base)
+    tell("running setup" if target.setup else "")
     outside.setup()
+    # After setup, which may be what makes them.
     shared = tuple(_existing(text, working) for text in target.shared)
     private = (*(absolute(text, working) for text in target.private), *_state_directories())
     layout = Layout(working, shared, private)
-    isolation = probe(layout)
+    tell("probing isolation")
+    isolation = Isolation(0, "asked for", common_randomness=False) if wanted_level == 0 else probe(layout)
+    if wanted_level == 1 and isolation.level < 1:
+        raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
     starter = Starter(target, layout, isolation, base, host)
     return Opened(
         Pool(starter, base=base, shared=shared),
-        outside.reset if target.reset else lambda: None,
+        outside.reset if target.reset else None,
         f"level {isolation.level}: {isolation.why}",
+        isolation.level,
+        isolation.common_randomness,
     )
 
 

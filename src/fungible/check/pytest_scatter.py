@@ -190,7 +190,8 @@ class Scatter:
         # What an earlier run of the same test has noted on it is not this one's.
         item.user_properties[:] = self._properties
         cast(Any, item)._report_sections.clear()
-        self._opened.reset()
+        if self._opened.reset is not None:
+            self._opened.reset()
         pool = cast(Any, self._opened.pool)
         with World(pool, min(spread, max(1, several))) as world:
             run = Run(world, spread=spread, killing=killing)

@@ -248,6 +248,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _schedules(text: str | None) -> tuple[Any, ...]:
     names = [name.strip() for name in (text or "").split(",") if name.strip()]
+    if text is not None and not names:
+        raise CheckFileError(f"no schedule is named in {text!r}; there are {', '.join(SCHEDULES)}")
     for name in names:
         if name not in SCHEDULES:
             raise CheckFileError(f"unknown schedule {name!r}; there are {', '.join(SCHEDULES)}")

@@ -10,7 +10,7 @@ app.on('GET', '/slow', async () => {
 })
 
 app.on('POST', '/slow', async () => {
-  await sleep(400)
+  await sleep(200)
   return text('written')
 })
 

@@ -15,7 +15,7 @@ def slow(request):
 
 @app.on("POST", "/slow")
 def slow_write(request):
-    time.sleep(0.4)
+    time.sleep(0.2)
     return text("written")
 
 
