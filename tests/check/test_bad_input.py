@@ -363,6 +363,7 @@ def test_a_fault_of_the_checker_itself_is_told_in_two_lines(cli):
 
 # --- stopped in the middle --------------------------------------------------------------------------------------------
 
+
 def begun(cli, how, **more):
     """A check that would go on for long, in the middle."""
     process = cli.begin(

@@ -1,4 +1,3 @@
-import itertools
 import shlex
 import shutil
 import socket
@@ -33,7 +32,14 @@ def words(values: dict[str, str] | None = None, **fields: Any) -> list[str]:
 
 
 def after(found: list[str], option: str) -> list[str]:
-    return [value for name, value in itertools.pairwise(found) if name == option]
+    """The values of an option, read as curl does: a value may look like an option."""
+    values: list[str] = []
+    rest = iter(found[1:-1])
+    for name in rest:
+        if name not in {"-i", "--head", "--globoff", "--path-as-is"}:
+            value = next(rest)
+            values += [value] if name == option else []
+    return values
 
 
 def test_a_get_is_short() -> None:

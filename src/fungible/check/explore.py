@@ -14,6 +14,7 @@ from fungible.check.witness import Shrinker, Witness
 
 _MOST_ROUNDS = 12
 _MOST_WARMING = 40
+_MORE_RUNS = 4
 Placement = Callable[[Glue], Sequence[Move]]
 
 
@@ -121,6 +122,9 @@ class Explorer:
         seen.add(step)
         moves, found, ground = self._without_kill(moves, found, ground)
         witness = Shrinker(self._subject, moves, found.at).shrink((ground, found))
+        if self._is_noise(witness, found, ground):
+            seen.discard(step)
+            return
         diagnosis = Diagnosing(self._subject, witness).kind()
         fault = Found(schedule, witness, diagnosis)
         twin = next((old for old in self.found if old.cause == fault.cause), None)
@@ -131,6 +135,22 @@ class Explorer:
             self.found.append(fault)
             self._on_found(fault)
         self._neutralise(fault)
+
+    def _is_noise(self, witness: Witness, found: Break, ground: Ground) -> bool:
+        """A break that comes and goes, or needs no earlier request, may be chance: more runs on one instance tell.
+
+        An advertisement drawn from three is the same in two runs of a baseline one time in three.
+        """
+        if found.certain or (len(witness.moves) > 1 and not witness.racy):
+            return False
+        for _ in range(_MORE_RUNS):
+            ground.learn(self._subject.control(ground.moves))
+        again = ground.first_break(found.trace)
+        if again is not None and again.at == found.at and len(witness.moves) == 1:
+            # Two fresh instances that answer their very first request differently have no state to differ in.
+            ground.allow(found)
+            return True
+        return again is None or again.at != found.at
 
     def _same_cause(
         self, moves: Sequence[Move], found: Break, ground: Ground | None, placement: Placement

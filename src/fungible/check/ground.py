@@ -72,6 +72,10 @@ class Ground:
             self._unmet[at] = self._unmet[at] or outcome.unmet is not None
         return varied
 
+    def allow(self, found: Break) -> None:
+        """Takes the answer of a break for noise."""
+        self.oracles[found.at].learn(self._places(found.outcome, found.trace))
+
     def first_break(self, trace: Trace) -> Break | None:
         """Where a run first answers otherwise; None where it never does."""
         for at, outcome in enumerate(trace.outcomes[: len(self.oracles)]):

@@ -143,10 +143,20 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
     if shown is None:
         return None
     trace, ground, found = shown
+    if not found.certain and _is_noise(subject, trace, pair, grounds):
+        return None
     kept = moves[: found.at + 1]
     return Raced(
         moves[pair].step, moves[pair + 1].step, tuple(kept), ground, found, times, attempts, _revived(ground, found)
     )
+
+
+def _is_noise(subject: Subject, trace: Trace, pair: int, grounds: Sequence[Ground]) -> bool:
+    """True where more runs on one instance show that the departure is chance."""
+    for ground in grounds:
+        for _ in range(3):
+            ground.learn(subject.control(ground.moves))
+    return _outside(trace, pair, grounds) is None
 
 
 def _outside(trace: Trace, pair: int, grounds: Sequence[Ground]) -> tuple[Ground, Break] | None:

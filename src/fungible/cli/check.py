@@ -261,10 +261,19 @@ def _flow_writer(arguments: argparse.Namespace, check_file: CheckFile) -> Callab
         if arguments.write_flow is None:
             return
         sources = tuple(FlowSource(name=flow.name, steps=flow.steps, cookies=flow.cookies) for flow in flows)
-        document = msgspec.structs.replace(check_file, flows=sources)
+        target = msgspec.structs.replace(check_file.target, directory=_directory_from(arguments, check_file.target))
+        document = msgspec.structs.replace(check_file, target=target, flows=sources)
         arguments.write_flow.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
     return write
+
+
+def _directory_from(arguments: argparse.Namespace, target: Target) -> str | None:
+    """The working directory as seen from the check file that is written, which may stand elsewhere."""
+    base = arguments.file.absolute().parent if arguments.file is not None else Path.cwd()
+    working = base / Path(target.directory or ".").expanduser()
+    found = os.path.relpath(working, arguments.write_flow.absolute().parent)
+    return None if found == "." else found
 
 
 def _write(report: Report, arguments: argparse.Namespace, check_file: str | None) -> None:
