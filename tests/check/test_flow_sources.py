@@ -147,12 +147,6 @@ def read(item_id: str):
     if item_id not in items:
         raise HTTPException(404)
     return items[item_id]
-
-
-@app.delete("/items/{item_id}", status_code=204)
-def delete(item_id: str):
-    if items.pop(item_id, None) is None:
-        raise HTTPException(404)
 """
 
 
@@ -166,6 +160,35 @@ def test_an_application_that_describes_its_api_needs_no_flow(cli):
     assert report["framework"] == "fastapi"
     assert any("/openapi.json" in note for note in report["notes"])
     assert all(one["witness"][-1]["path"].startswith("/items/") for one in report["findings"])
+
+
+TASKS = """
+import json, pathlib, sys
+sys.path.insert(0, sys.argv[2])
+from tiny import App, as_json, table
+
+app, tasks = App(), table("tasks", shared=False)
+description = json.loads(pathlib.Path("api.json").read_text())
+
+
+@app.on("GET", "/internal/api.json")
+def described(request):
+    return as_json(description)
+
+
+@app.on("PUT", "/tasks/{key}")
+def put(request, key):
+    tasks.put(key, request.json)
+    return as_json(request.json)
+
+
+@app.on("GET", "/tasks/{key}")
+def get(request, key):
+    return as_json(tasks.get(key)) if tasks.get(key) else as_json({}, 404)
+
+
+app.serve()
+"""
 
 
 def test_a_description_that_the_application_serves_can_be_named(cli):
@@ -210,16 +233,16 @@ from tiny import MENDED, App, page, redirect, table
 
 app = App()
 sessions = table("sessions", shared=MENDED)
-SIGN_IN = '<form method="post" action="/sign-in"><input name="user"><input name="password" type="password"><button>Sign in</button></form>'
+REGISTER = '<form method="post" action="/register"><input name="user"><input name="password" type="password"><button>Register</button></form>'
 
 
 @app.on("GET", "/")
 def start(request):
-    return page(f"<h1>Welcome</h1>{SIGN_IN}")
+    return page(f"<h1>Welcome</h1>{REGISTER}")
 
 
-@app.on("POST", "/sign-in")
-def sign_in(request):
+@app.on("POST", "/register")
+def register(request):
     key = secrets.token_urlsafe(18)
     sessions.put(key, {"user": request.form["user"], "notes": []})
     return redirect("/notes").cookie("session", key)
@@ -261,15 +284,10 @@ def test_an_application_of_pages_needs_no_flow(mended, cli):
 
 
 def test_an_application_that_offers_nothing_is_not_judged(cli):
-    ended = cli.run(*on(BY_NAME["python_rest"], cli, mended=True))
-    assert ended.status in {0, 2}
-    empty = cli.run(
-        "--start",
-        f"{PYTHON} -c 'import http.server as s, sys; s.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), s.BaseHTTPRequestHandler).serve_forever()' {{port}}",
-        "--ready-timeout",
-        5,
-    )
-    assert empty.status == 2
+    ended = cli.run("--start", f"{PYTHON} -m http.server --bind 127.0.0.1 {{port}} --directory {cli.app}/none")
+    assert ended.status == 2
+    assert "found nothing to check: the application has no /openapi.json, and GET / leads nowhere" in ended.said
+    assert "Give a flow: --har recording.har, --openapi file, or --file check.toml" in ended.said
 
 
 # --- instances that run already ---------------------------------------------------------------------------------------
@@ -324,7 +342,7 @@ def test_the_report_as_json_says_what_was_found_and_what_was_not_looked_at(cli):
 
 
 def test_the_same_seed_gives_the_same_findings(cli):
-    arguments = [*on(SESSION, cli), "--file", cli.flow(SESSION.steps), "--schedules", "scatter,crash", "--seed", 7]
+    arguments = [*on(SESSION, cli), "--file", cli.flow(SESSION.steps), "--schedules", "scatter", "--seed", 7]
 
     def outline(report):
         return [
@@ -342,7 +360,7 @@ def test_reports_in_every_format_and_two_at_once(cli):
     for name, path in outputs.items():
         ended = cli.run(*quick(cli), "--format", name, "--output", path, "--html", cli.folder / "more.html")
         assert (ended.status, ended.out, ended.err) == (1, "", "")
-        assert (cli.folder / "more.html").read_text().startswith("<!doctype html>")
+        assert (cli.folder / "more.html").read_text().lower().startswith("<!doctype html>")
         (cli.folder / "more.html").unlink()
     texts = {name: path.read_text() for name, path in outputs.items()}
     assert json.loads(texts["json"])["findings"][0]["kind"] == "sticky-cookie"
@@ -351,7 +369,7 @@ def test_reports_in_every_format_and_two_at_once(cli):
     sarif = json.loads(texts["sarif"])
     assert sarif["version"] == "2.1.0"
     assert sarif["runs"][0]["results"][0]["ruleId"] == "sticky-cookie"
-    assert texts["html"].startswith("<!doctype html>")
+    assert texts["html"].lower().startswith("<!doctype html>")
     assert all("sticky-cookie" in text for text in texts.values())
     assert "\x1b" not in texts["text"]
 

@@ -25,7 +25,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from fungible.check import checkfile, model
+from fungible.check import checkfile, model, pytest_plugin
 from fungible.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -119,9 +119,17 @@ def test_every_option_of_the_command_line_has_an_entry(site: Path) -> None:
     assert not missing
 
 
+PLUGIN_OPTIONS = re.findall(r'"(--fungible-[a-z-]+)"', Path(pytest_plugin.__file__).read_text(encoding="utf-8"))
+
+
+def test_every_option_of_the_pytest_plugin_has_an_entry() -> None:
+    page = (DOCS / "how-to" / "scatter-a-pytest-suite.md").read_text(encoding="utf-8")
+    assert [name for name in PLUGIN_OPTIONS if f"| `{name} " not in page] == []
+
+
 def test_every_option_that_a_page_names_exists() -> None:
     # Of pytest, of what a start command runs, and of other tools.
-    others = {"--fungible-start", "--port", "--daemon"}
+    others = {*PLUGIN_OPTIONS, "--port", "--daemon"}
     known = {*options_of(build_parser()), *others}
     for page in [*PAGES, ROOT / "README.md"]:
         text = page.read_text(encoding="utf-8")

@@ -125,7 +125,7 @@ class Diagnosing:
         if self._upload is not None:
             self._evidence.append(f"what was uploaded stands in {self._upload}")
             return "upload"
-        if self._session_file is not None:
+        if self._session_file is not None and self._anonymous():
             self._evidence.append(f"the session stands in {self._session_file}")
             return "session"
         return "data-on-local-disk"

@@ -128,7 +128,7 @@ def _of_headers(answer: Answer) -> Iterator[Leaf]:
 def _of_cookie(name: str, value: str, header: str, *, first: bool) -> Iterator[Leaf]:
     ways = [Capture(name="_", source="cookie", cookie=name)]
     if first:  # for a step that leaves the jar alone
-        ways.append(Capture(name="_", source="header", header="Set-Cookie", regex=rf'^{re.escape(name)}="?([^;"]+)'))
+        ways.append(Capture(name="_", source="header", header="Set-Cookie", regex=rf"^{re.escape(name)}=([^;]+)"))
     for way in ways:
         yield Leaf(value, Rank.COOKIE, name, way, is_id=True)
         if urllib.parse.unquote(value) != value:

@@ -212,7 +212,7 @@ class Answer(Struct, frozen=True, kw_only=True):
         )
         try:
             return self.body.decode(charset)
-        except (LookupError, UnicodeDecodeError):
+        except (LookupError, ValueError):
             return self.body.decode("utf-8", "replace")
 
 

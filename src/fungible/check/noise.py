@@ -131,6 +131,11 @@ class Oracle:
         elif new and place.endswith("/#"):
             self._free_numbers(place[:-1] + "*")
             shapes = [_SOME_ITEMS]
+        elif new and place == "text lines":
+            # Where lines are added, no line keeps its number.
+            self._open.add("text line ")
+            self._free_lines()
+            shapes = [_SOME_ITEMS]
         elif new:
             # A value that is gone is what the new one stands in for; those that stay say nothing about it.
             shapes = _shapes(noise.literals - values.keys() or noise.literals, new)
@@ -138,6 +143,11 @@ class Oracle:
         noise.shapes.extend(shape for shape in shapes if shape not in noise.shapes)
         if len(noise.shapes) > _MAX_SHAPES:
             noise.shapes = [re.compile(_TYPES[-1][1])]
+
+    def _free_lines(self) -> None:
+        for place, values in self.places.items():
+            if place.startswith("text line "):
+                self.noise[place] = Noise({0, 1}, [], set(values))
 
     def _free_numbers(self, prefix: str) -> None:
         """Below an array whose length varies every number varies; what the values look like is still compared."""

@@ -178,7 +178,7 @@ class Scatter:
             # Skipped where one instance alone passes: no test may get out of it that way.
             blamed.longrepr = f"skipped: {blamed.longrepr}"
             blamed.outcome = "failed"
-        attach(blamed, f"{text}\n\n{advice(self.settings.command)}")
+        attach(blamed, f"{text}\n\n{advice(self.settings.command, self.settings.schedule)}")
         why = difference_words(at, one.sent, scattered.sent)
         return Verdict(scattered.reports, FINDING, why if broke == 2 else f"{why} (not every time: 1 of 2 runs)")
 

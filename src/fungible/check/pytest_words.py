@@ -38,11 +38,11 @@ def difference_words(at: int | None, one: Sequence[Sent], scattered: Sequence[Se
         return "no single answer tells: what they hold differs"
     sent, known = scattered[at], one[at]
     start = f"{letter(sent.slot)} answered {sent.method} {sent.target} with {sent.words}"
-    return f"{start}, one instance alone {_known_words(known, sent)}"
+    return f"{start}, one instance alone with {_known_words(known, sent)}"
 
 
 def _known_words(known: Sent, sent: Sent) -> str:
-    return "with another body" if known.words == sent.words else f"with {known.words}"
+    return "another body" if known.words == sent.words else known.words
 
 
 def section(at: int | None, one: Sequence[Sent], scattered: Sequence[Sent], *, schedule: str, broke: int) -> str:
@@ -56,14 +56,18 @@ def section(at: int | None, one: Sequence[Sent], scattered: Sequence[Sent], *, s
     for place, sent in enumerate(scattered):
         mark = f"  <-- one instance alone answers {_known_words(one[place], sent)}" if place == at else ""
         asked = f"{sent.method} {sent.target}".ljust(wide)
-        lines.append(f"  {letter(sent.slot)}  {asked}  {sent.words}{mark.replace('answers with', 'answers')}")
+        lines.append(f"  {letter(sent.slot)}  {asked}  {sent.words}{mark}")
     return "\n".join(lines)
 
 
-def advice(command: str) -> str:
+def advice(command: str, schedule: str) -> str:
     """What to do about a finding."""
+    where = {
+        "scatter": "is known to the instance that served it, and to no other",
+        "crash": "has died with its instance",
+    }
     return (
-        "Whatever an earlier request left behind is known to the instance that served it, and to no other.\n"
+        f"What an earlier request left behind {where[schedule]}.\n"
         f"To learn which kind of state it is, and the way out, check the same requests as a flow:\n  {command}"
     )
 

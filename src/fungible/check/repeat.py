@@ -84,7 +84,7 @@ def _moves(subject: Subject, repeated: Sequence[int], slots: int) -> list[Move]:
             continue
         key = f"fungible-{subject.token()}{subject.token()}{subject.token()}"
         slot = slots - 1 if not _stuck(subject, step) else 0
-        moves += [Move(step, idempotency_key=key), Move(step, slot=slot, aside=True, idempotency_key=key)]
+        moves += [Move(step, idempotency_key=key), Move(step, slot=slot, aside=True, again=True, idempotency_key=key)]
     return moves
 
 

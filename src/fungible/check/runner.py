@@ -45,6 +45,8 @@ class Move:
     kill_after: bool = False
     wait_before_s: float = 0
     with_next: bool = False
+    again: bool = False
+    """The very request of the move before, once more: what a client sends whose answer was lost."""
     idempotency_key: str | None = None
 
 
@@ -204,8 +206,10 @@ class World:
                             self._disk, first=not self._used, common_randomness=self._mode.common_randomness
                         ),
                     )
-                elif slot in self._mode.late:
-                    self._put(slot, self._pool.start_on(self._pool.fresh_disk(self._kit), first=True))
+                elif slot in self._mode.late or self._mode.common_randomness:
+                    disk = self._pool.fresh_disk(self._kit)
+                    alike = self._mode.common_randomness
+                    self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
                 else:
                     self._put(slot, self._pool.take(self._kit))
             return self._instances[slot]
@@ -289,7 +293,7 @@ class Runner:
         end = began + (0 if move.aside else min(step.poll_seconds, self._poll_s.get(step.id, step.poll_seconds)))
         while True:
             instance = self._world.instance(move.slot)
-            request, unbound = self._request(step)
+            request, unbound = (self.trace.outcomes[-1].request, None) if move.again else self._request(step)
             if request is None:
                 return Outcome(
                     move,
