@@ -187,7 +187,10 @@ class Planner:
         return True
 
     def _create(self, maker: FlowMaker, create: Operation, item: str) -> bool:
-        parameter = _names_of(item)[-1]
+        names = _names_of(item)
+        if not names:  # braces with nothing, or nothing usable, between them
+            return False
+        parameter = names[-1]
         if create.method == "PUT":
             maker.known[prefix_of(item, parameter)] = f"fungible{maker.tag}"
         if not self._try(maker, create):

@@ -12,19 +12,15 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from fungible.check.evidence import (
-    Traces,
     cookies_set,
-    holds_session,
-    holds_upload,
     is_session_cookie,
     signed_form,
-    traces_of,
 )
 from fungible.check.ground import answer_words
 from fungible.check.model import Answer, Kind, Step
 from fungible.check.noise import Oracle
 from fungible.check.places import places_of
-from fungible.check.runner import Mode, Move, Outcome, Trace, World, alone
+from fungible.check.runner import Mode, Move, Outcome, alone
 from fungible.check.subject import Subject
 from fungible.check.template import needs
 from fungible.check.witness import Witness, closure
@@ -55,15 +51,11 @@ class Diagnosing:
         self._witness = witness
         self._mode = subject.mode
         self._evidence: list[str] = []
-        self._left = Traces()
-        self._reader = Traces()
+        self._look = witness.look
         self._healed_by_disk = False
-        self._upload: str | None = None
-        self._session_file: str | None = None
 
     def kind(self) -> Diagnosis:
         """Runs the experiments in the order in which they exclude each other."""
-        self._look()
         crash = any(move.kill_after for move in self._witness.moves)
         kind = self._crash() if crash else self._warmed() or self._disk() or self._secret() or self._process()
         return Diagnosis(kind, tuple(self._evidence + self._seen()), self._healed_by_disk)
@@ -72,27 +64,6 @@ class Diagnosing:
         """True where the witness no longer breaks."""
         moves = self._witness.moves if moves is None else moves
         return self._witness.ground.first_break(self._subject.run(moves, mode)) is None
-
-    def _look(self) -> None:
-        """One more run, to see what the writer's instance leaves behind."""
-        if not self._subject.can_kill:
-            return
-
-        def look(world: World, trace: Trace) -> None:
-            for slot, traces in ((0, self._left), (self._witness.last.slot, self._reader)):
-                instance = world.instances.get(slot)
-                if instance is not None:
-                    seen = traces_of(instance, instance.address.port)
-                    traces.files, traces.contents, traces.stores = seen.files, seen.contents, seen.stores
-            self._upload = holds_upload(self._writer_step(), self._left.contents)
-            self._session_file = holds_session(cookies_set(trace).values(), self._left.contents)
-
-        still = tuple(replace(move, kill_after=False) for move in self._witness.moves)
-        self._subject.run(still, self._mode, look=look)
-
-    def _writer_step(self) -> Step:
-        at = self._witness.writer
-        return (self._witness.moves[at] if at is not None else self._witness.last).step
 
     def _warmed(self) -> Kind | None:
         """A cold instance answers right, one that has read before does not: it keeps a copy."""
@@ -110,7 +81,7 @@ class Diagnosing:
         """One disk for all instances heals what is kept in files."""
         if not self._subject.can_kill or self._mode.common_disk:
             return None
-        if self._subject.sees_files and not self._left.files:
+        if self._subject.sees_files and not self._look.left.files:
             return None
         common = replace(self._mode, common_disk=True)
         if self._heals(common):
@@ -122,11 +93,11 @@ class Diagnosing:
         else:
             return None
         self._healed_by_disk = True
-        if self._upload is not None:
-            self._evidence.append(f"what was uploaded stands in {self._upload}")
+        if self._look.upload is not None:
+            self._evidence.append(f"what was uploaded stands in {self._look.upload}")
             return "upload"
-        if self._session_file is not None and self._anonymous():
-            self._evidence.append(f"the session stands in {self._session_file}")
+        if self._look.session_file is not None and self._anonymous():
+            self._evidence.append(f"the session stands in {self._look.session_file}")
             return "session"
         return "data-on-local-disk"
 
@@ -169,7 +140,7 @@ class Diagnosing:
         """An instance that starts after the write answers right: the others hold what they read when they started."""
         if not self._subject.can_kill or self._witness.last.slot == 0:
             return None
-        if not (self._left.stores or self._subject.has_shared or self._mode.common_disk) or not self._heals(
+        if not (self._look.left.stores or self._subject.has_shared or self._mode.common_disk) or not self._heals(
             replace(self._mode, late=frozenset({self._witness.last.slot}))
         ):
             return None
@@ -297,13 +268,13 @@ class Diagnosing:
         """What was seen besides: files, stores, cookies, the two answers."""
         found: list[str] = []
         outcome = self._witness.found.outcome
-        if self._left.files:
-            more = f" and {len(self._left.files) - 6} more" if len(self._left.files) > 6 else ""
-            found.append("files written: " + ", ".join(self._left.files[:6]) + more)
+        if self._look.left.files:
+            more = f" and {len(self._look.left.files) - 6} more" if len(self._look.left.files) > 6 else ""
+            found.append("files written: " + ", ".join(self._look.left.files[:6]) + more)
         elif self._subject.can_kill:
             found.append("no file was written")
-        if self._left.stores or self._reader.stores:
-            found.append("connected to " + ", ".join(sorted({*self._left.stores, *self._reader.stores})[:4]))
+        if self._look.left.stores or self._look.reader.stores:
+            found.append("connected to " + ", ".join(sorted({*self._look.left.stores, *self._look.reader.stores})[:4]))
         issued = [name.removeprefix("cookie ") for name in self._issued_credentials(outcome)]
         if issued:
             named = [f"{name} (a session cookie by its name)" if is_session_cookie(name) else name for name in issued]

@@ -11,7 +11,7 @@ from pathlib import Path
 from fungible.check.instances import Instance
 from fungible.check.jar import read_set_cookie
 from fungible.check.model import Step
-from fungible.check.runner import Trace
+from fungible.check.runner import Trace, World
 
 _STORES = {
     3306: "MySQL or MariaDB",
@@ -52,6 +52,28 @@ class Traces:
     files: list[str] = field(default_factory=list[str])
     contents: list[tuple[str, Path]] = field(default_factory=list[tuple[str, Path]])
     stores: list[str] = field(default_factory=list[str])
+
+
+@dataclass
+class Look:
+    """What was seen in one run of a witness: at the instance that was written to, and at the one that was asked."""
+
+    writer: Step
+    reader_slot: int
+    left: Traces = field(default_factory=Traces)
+    reader: Traces = field(default_factory=Traces)
+    upload: str | None = None
+    session_file: str | None = None
+
+    def __call__(self, world: World, trace: Trace) -> None:
+        """Looks, before the instances end."""
+        for slot, seen in ((0, self.left), (self.reader_slot, self.reader)):
+            instance = world.instances.get(slot)
+            if instance is not None:
+                found = traces_of(instance, instance.address.port)
+                seen.files, seen.contents, seen.stores = found.files, found.contents, found.stores
+        self.upload = holds_upload(self.writer, self.left.contents)
+        self.session_file = holds_session(cookies_set(trace).values(), self.left.contents)
 
 
 def traces_of(instance: Instance, own_port: int) -> Traces:

@@ -85,7 +85,8 @@ class Explorer:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
         if not any(found.diagnosis.on_disk for found in self.found):
             return
-        self._subject.mode = replace(self._subject.mode, common_disk=True)
+        mode, glue = self._subject.mode, self._subject.glue
+        self._subject.mode = replace(mode, common_disk=True)
         self._subject.glue = Glue()
         for found in self.found:
             if not found.diagnosis.on_disk:
@@ -93,6 +94,7 @@ class Explorer:
         self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue))
         if warm:
             self.warm()
+        self._subject.mode, self._subject.glue = mode, glue
 
     def _explore(self, schedule: ScheduleName, placement: Placement, ground: Ground | None = None) -> None:
         seen: set[str] = set()

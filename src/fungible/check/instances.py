@@ -342,6 +342,10 @@ class Pool:
         disk = self._starter.disk(kit.shared_at or None)
         with self._condition:
             self._disks[id(disk)] = disk
+            closed = self._closed
+        if closed:  # `close` may have looked before this one was there
+            disk.close()
+            raise StartError("stopped")
         return disk
 
     def start_on(self, disk: Disk, *, first: bool, common_randomness: bool = False) -> Instance:

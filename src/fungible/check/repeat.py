@@ -51,15 +51,16 @@ def _doubled(subject: Subject, candidates: Sequence[int], slots: int) -> list[Do
     subject.baseline.learn(subject.control(subject.moves))
     if _break(subject, trace) is None and not _second_identities(subject, trace):
         return []
-    doubled = [_one(subject, at, slots) for at in candidates]
+    first = trace if len(candidates) == 1 else None
+    doubled = [_one(subject, at, slots, first) for at in candidates]
     return [one for one in doubled if one is not None]
 
 
-def _one(subject: Subject, at: int, slots: int) -> Doubled | None:
+def _one(subject: Subject, at: int, slots: int, first: Trace | None) -> Doubled | None:
     """One request repeated: found only if it shows three times of three."""
     shown: list[tuple[str, Difference, Trace]] = []
-    for _ in range(3):
-        trace = subject.run(_moves(subject, [at], slots))
+    for number in range(3):
+        trace = first if first is not None and not number else subject.run(_moves(subject, [at], slots))
         seen = _shown(subject, trace)
         if seen is None:
             return None

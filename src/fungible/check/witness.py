@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from fungible.check.evidence import Look
 from fungible.check.ground import Break, Ground
 from fungible.check.placement import apart
-from fungible.check.runner import Mode, Move
+from fungible.check.runner import Mode, Move, Trace, World
 from fungible.check.subject import Subject
 from fungible.check.template import needs
 
@@ -30,6 +31,7 @@ class Witness:
     warmed: bool
     broke: int
     passed: int
+    look: Look
 
     @property
     def racy(self) -> bool:
@@ -66,8 +68,9 @@ class Shrinker:
             writer = _likely_writer(placed)
         crash = any(move.kill_after for move in placed)
         warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
-        broke, passed = self._confirm(placed, best[0])
-        return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed)
+        look = Look(placed[writer if writer is not None else -1].step, placed[-1].slot)
+        broke, passed = self._confirm(placed, best[0], look)
+        return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
     def _simple(self) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
         """The most likely answer first: the latest write and the move that breaks, each on an instance of its own."""
@@ -137,15 +140,26 @@ class Shrinker:
             at += 1
         return placed, best
 
-    def _confirm(self, moves: Sequence[Move], ground: Ground) -> tuple[int, int]:
+    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look) -> tuple[int, int]:
         """How often the witness breaks and one instance passes, of three times each; the search has shown either before."""
+        crash = any(move.kill_after for move in moves)
         with ThreadPoolExecutor(2) as executor:
-            again = [executor.submit(self._subject.run, moves, self._mode) for _ in range(TIMES - 1)]
+            again = [
+                executor.submit(self._subject.run, moves, self._mode, look=look if first and not crash else _no_look)
+                for first in (True, False)
+            ]
             controls = [executor.submit(self._subject.control, moves) for _ in range(TIMES - 1)]
             broken = [ground.first_break(future.result()) for future in again]
             passed = [ground.first_break(future.result()) for future in controls]
+        if crash and self._subject.can_kill:
+            # What the killed instance had would be gone with its disk.
+            self._subject.run([replace(move, kill_after=False) for move in moves], self._mode, look=look)
         broke = 1 + sum(found is not None and found.at == len(moves) - 1 for found in broken)
         return broke, 1 + sum(found is None or found.at != len(moves) - 1 for found in passed)
+
+
+def _no_look(world: World, trace: Trace) -> None:
+    """Looks at nothing."""
 
 
 def _closed(moves: Sequence[Move]) -> bool:
