@@ -27,14 +27,18 @@ _FORBIDDING = {
 """Settings of the kernel that keep ordinary users from making namespaces."""
 
 
-def probe(layout: Layout) -> Isolation:
+def probe(layout: Layout, *, copies: bool = False) -> Isolation:
     """Finds out how far instances can be kept apart here, by trying.
+
+    Args:
+        layout: What the instances are to see.
+        copies: Only copies are wanted (level 0), whatever else is possible.
 
     Raises:
         CheckError: The layout names what is not there.
     """
     with tempfile.TemporaryDirectory(prefix="fungible-", ignore_cleanup_errors=True) as folder:
-        reason = _not_in_place(layout)
+        reason = "asked for" if copies else _not_in_place(layout)
         # A fresh /proc, which a PID namespace needs, is not to be had in most containers.
         for pid_namespace in (True, False) if reason is None else ():
             try:

@@ -84,7 +84,7 @@ class Check:
     isolation_wanted: int | None = None
     watcher: Watcher = field(default_factory=Watcher)
     seed: int = 0
-    on_flows: Callable[[list[Flow]], None] = lambda flows: None
+    on_flows: Callable[[list[Flow], str], None] = lambda flows, host: None
 
     def run(self) -> Report:
         """Runs it. Never raises for what the application does: that is in the report, as findings or as the reason."""
@@ -134,7 +134,7 @@ class Check:
         if left or not self._flows.flows:
             self._ask(left, host)
         self._notes += self._flows.notes
-        self.on_flows(self._flows.flows)
+        self.on_flows(self._flows.flows, host)
         for flow in self._flows.flows:
             self._check_flow(flow, host)
         if "drain" in self.schedules:
@@ -271,11 +271,15 @@ class Check:
         self.watcher.found(finding)
 
     def _report(self) -> Report:
-        deciding = [finding for finding in self._findings if finding.schedule in DECIDING]
-        verdict = "stateful" if deciding else "unjudged" if self._reasons else "stateless"
         ran = frozenset[ScheduleName](name for name, tally in self._tallies.items() if tally.runs)
-        if verdict == "stateless" and not ran & DECIDING:
-            verdict = "stateless" if self._findings or ran else "unjudged"
+        if not self._reasons and not ran & DECIDING and DECIDING & set(self.schedules):
+            self._reasons.append(
+                "no flow has two requests that different instances could serve: give one that writes something and reads it "
+                "again (--har recording.har, --openapi file, or --file check.toml)"
+            )
+        deciding = [finding for finding in self._findings if finding.schedule in DECIDING]
+        judged = not self._reasons and ran & DECIDING
+        verdict = "stateful" if deciding else "stateless" if judged else "unjudged"
         reason = "; ".join(self._reasons)
         return Report(
             verdict=verdict,

@@ -6,8 +6,9 @@ import signal
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fungible.check.disks import Isolation, Layout, probe
+from fungible.check.disks import Layout, probe
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances import Outside, Pool, Starter
 from fungible.check.model import Target
@@ -61,7 +62,7 @@ def open_pool(
     private = (*(absolute(text, working) for text in target.private), *_state_directories())
     layout = Layout(working, shared, private)
     tell("probing isolation")
-    isolation = Isolation(0, "asked for", common_randomness=False) if wanted_level == 0 else probe(layout)
+    isolation = probe(layout, copies=wanted_level == 0)
     if wanted_level == 1 and isolation.level < 1:
         raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
     starter = Starter(target, layout, isolation, base, host)
@@ -95,13 +96,13 @@ def _state_directories() -> tuple[Path, ...]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Generator[None]:
-    """Ending what was started is not to be cut short by a second Ctrl-C."""
-    try:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError:  # not in the main thread
-        yield
-        return
+    """Ending what was started is not to be cut short by a second Ctrl-C, nor by a terminal that goes away."""
+    before: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, signal.SIG_IGN)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -107,7 +107,7 @@ def _second_identities(subject: Subject, trace: Trace) -> list[tuple[str, Differ
     for first, second in zip(trace.outcomes, trace.outcomes[1:], strict=False):
         if (
             second.move.aside
-            and first.answer.status in {201, 202, 301, 302, 303, 307, 308}
+            and first.answer.status in {200, 201, 202, 301, 302, 303, 307, 308}
             and second.answer.status == first.answer.status
         ):
             difference = _other_identity(subject, first, second)

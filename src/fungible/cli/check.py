@@ -256,12 +256,14 @@ def _schedules(text: str | None) -> tuple[Any, ...]:
     return tuple(name for name in SCHEDULES if name in names)
 
 
-def _flow_writer(arguments: argparse.Namespace, check_file: CheckFile) -> Callable[[list[Flow]], None]:
-    def write(flows: list[Flow]) -> None:
+def _flow_writer(arguments: argparse.Namespace, check_file: CheckFile) -> Callable[[list[Flow], str], None]:
+    def write(flows: list[Flow], host: str) -> None:
         if arguments.write_flow is None:
             return
         sources = tuple(FlowSource(name=flow.name, steps=flow.steps, cookies=flow.cookies) for flow in flows)
-        target = msgspec.structs.replace(check_file.target, directory=_directory_from(arguments, check_file.target))
+        target = msgspec.structs.replace(
+            check_file.target, directory=_directory_from(arguments, check_file.target), host=host
+        )
         document = msgspec.structs.replace(check_file, target=target, flows=sources)
         arguments.write_flow.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 

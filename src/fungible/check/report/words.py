@@ -79,7 +79,13 @@ def headline(report: Report) -> tuple[str, str]:
     """The verdict: in one or two words, and the sentence after them."""
     number = len(report.findings)
     if report.verdict == "unjudged":
-        return "NOT JUDGED", one_line(report.reason) or "The baseline gives no ground to judge from."
+        if not report.reason:
+            found = f" ({tally(report.findings)})" if number else ""
+            return (
+                "NO VERDICT",
+                f"Of scatter, crash and warm, which decide, none was run; found: {count(number, 'finding')}{found}.",
+            )
+        return "NOT JUDGED", lines(report.reason)
     if report.verdict == "stateful":
         return (
             "STATEFUL",
