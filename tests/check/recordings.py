@@ -5,11 +5,11 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from fungible.check.client import Request
-from fungible.check.jar import Jar
+from fungible.check.flows.recorded_cookies import take_cookies
+from fungible.check.http.client import Request
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import captured, request_for
 from fungible.check.model import Answer, Exchange, Flow, Step
-from fungible.check.recorded_cookies import take_cookies
-from fungible.check.template import captured, request_for
 
 
 def answer(body: Any = b"", status: int = 200, kind: str = "", **headers: str | list[str]) -> Answer:

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import answer, assert_same_requests, exchange, replayed
 
-from fungible.check import sinks
-from fungible.check.binding import bind, confirm
-from fungible.check.jar import Jar
+from fungible.check.flows import sinks
+from fungible.check.flows.binding import bind, confirm
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import captured
 from fungible.check.model import Answer, Capture, Exchange, FilePart, Flow, Step
-from fungible.check.template import captured
 
 TOKEN = "pX3sk29fJw0aQzLm81TtYvBc"
 OTHER = "k7Rw2mZq90sLxE4uHn6cVb1D"

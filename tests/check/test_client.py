@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fungible.check import client
-from fungible.check.client import MAX_BODY_BYTES, Address, Connection, Request, send
+from fungible.check.http import client
+from fungible.check.http.client import MAX_BODY_BYTES, Address, Connection, Request, send
 from fungible.check.model import Answer
 
 Script = Callable[[socket.socket], None]

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recordings import assert_same_requests
 
-from fungible.check.binding import bind
-from fungible.check.crawl import crawl
-from fungible.check.form_filling import Account, filled, kind_of_form
-from fungible.check.html_forms import read_page
-from fungible.check.jar import Jar
+from fungible.check.flows.binding import bind
+from fungible.check.flows.crawl import crawl
+from fungible.check.flows.form_filling import Account, filled, kind_of_form
+from fungible.check.flows.html_forms import read_page
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import captured, request_for
 from fungible.check.model import Answer, Exchange, Flow, Step
-from fungible.check.template import captured, request_for
 
 
 def notes_app() -> Flask:

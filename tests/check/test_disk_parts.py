@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from fungible.check import disk_copy
-from fungible.check.disk import directly
-from fungible.check.disk_environment import private_variables
-from fungible.check.disk_mounts import MountPoint, Operation, View, operations
-from fungible.check.disk_sockets import tcp_table
-from fungible.check.disk_uppers import upper_place
 from fungible.check.errors import CheckError
-from fungible.check.launcher_files import remove_directory
-from fungible.check.launcher_mounts import needed
+from fungible.check.isolation import disk_copy
+from fungible.check.isolation.disk import directly
+from fungible.check.isolation.disk_environment import private_variables
+from fungible.check.isolation.disk_mounts import MountPoint, Operation, View, operations
+from fungible.check.isolation.disk_sockets import tcp_table
+from fungible.check.isolation.disk_uppers import upper_place
+from fungible.check.isolation.launcher_files import remove_directory
+from fungible.check.isolation.launcher_mounts import needed
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from fungible.check.disks import HUNG, Disk, Isolation, Layout, Process, probe
 from fungible.check.errors import CheckError, StartError
+from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process, probe
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from fungible.check.fixes import SEVERITY, TITLE, WHAT, docs_for, fix_for
-from fungible.check.frameworks import recognise
+from fungible.check.findings.fixes import SEVERITY, TITLE, WHAT, docs_for, fix_for
+from fungible.check.findings.frameworks import recognise
 from fungible.check.model import Answer, Kind
 
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -9,8 +9,8 @@ from msgspec import UNSET
 from recordings import entry, har
 
 from fungible.check.errors import CheckFileError
-from fungible.check.har import Recording, read_har
-from fungible.check.har_entries import MAX_BYTES
+from fungible.check.flows.har import Recording, read_har
+from fungible.check.flows.har_entries import MAX_BYTES
 
 BASE = "http://shop.test:8000"
 

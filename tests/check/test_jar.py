@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fungible.check.jar import Jar, path_of, read_set_cookie
+from fungible.check.http.jar import Jar, path_of, read_set_cookie
 
 
 def jar_with(*headers: str, request_path: str = "/") -> Jar:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from fungible.check.disks import Disk, Isolation, Layout, Process, probe
 from fungible.check.errors import StartError
+from fungible.check.isolation.disks import Disk, Isolation, Layout, Process, probe
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
@@ -25,7 +25,7 @@ PATIENCE_S = 20.0
 CHECKER = """
 import sys, time
 from pathlib import Path
-from fungible.check.disks import Disk, Isolation, Layout
+from fungible.check.isolation.disks import Disk, Isolation, Layout
 
 base, marker, level, pid_namespace = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), bool(int(sys.argv[4]))
 disks = [

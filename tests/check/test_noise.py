@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fungible.check.model import Answer
-from fungible.check.noise import Difference, Oracle, type_name
-from fungible.check.places import Places, places_of
+from fungible.check.oracle.noise import Difference, Oracle, type_name
+from fungible.check.oracle.places import Places, places_of
 
 
 def page(text: str) -> Places:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from fungible.check.errors import CheckFileError
-from fungible.check.jar import Jar
+from fungible.check.flows.openapi import flows_from_openapi, read_openapi, routes_not_hit
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import captured, request_for
 from fungible.check.model import Answer, Flow
-from fungible.check.openapi import flows_from_openapi, read_openapi, routes_not_hit
-from fungible.check.template import captured, request_for
 
 
 def run(app: FastAPI, flow: Flow) -> list[tuple[str, str, int]]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fungible.check.model import Answer
-from fungible.check.places import MAX_VALUE, places_of
+from fungible.check.oracle.places import MAX_VALUE, places_of
 
 HOST = "shop.test"
 JSON = st.recursive(

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fungible.check.fixes import SEVERITY, TITLE, docs_for, fix_for
+from fungible.check.findings.fixes import SEVERITY, TITLE, docs_for, fix_for
 from fungible.check.model import Finding, FlowRun, Kind, Question, Report, ScheduleRun, WitnessRequest
 from fungible.check.report import Progress, print_report, to_html, to_json, to_junit, to_sarif
 

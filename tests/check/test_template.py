@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from fungible.check.client import Request
-from fungible.check.jar import Jar
-from fungible.check.model import Answer, Capture, Expect, FilePart, Step
-from fungible.check.template import (
+from fungible.check.http.client import Request
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import (
     UnboundError,
     at_path,
     captured,
@@ -28,6 +27,7 @@ from fungible.check.template import (
     request_for,
     unmet,
 )
+from fungible.check.model import Answer, Capture, Expect, FilePart, Step
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -15,8 +15,8 @@ from typing import Any, Literal, cast
 import msgspec
 
 from fungible.check.errors import CheckFileError
+from fungible.check.http.template import names_in, needs
 from fungible.check.model import Capture, CheckFile, FlowSource, Step
-from fungible.check.template import names_in, needs
 
 MAX_BYTES = 16 * 1024 * 1024
 MAX_SECONDS = 86_400

@@ -9,16 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fungible import __version__
-from fungible.check import findings as words
-from fungible.check.baseline import establish, values_of
-from fungible.check.binding import confirm
-from fungible.check.client import send as send_request
-from fungible.check.drain import drain, slowest_seconds
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
-from fungible.check.explore import Explorer, Found
-from fungible.check.frameworks import recognise
-from fungible.check.instances import Pool
-from fungible.check.jar import Jar
+from fungible.check.findings.frameworks import recognise
+from fungible.check.findings.questions import not_exercised, questions
+from fungible.check.findings import words
+from fungible.check.flows.binding import confirm
+from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
+from fungible.check.http.client import send as send_request
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import request_for
+from fungible.check.instances.opening import Opened, open_pool, uninterrupted
+from fungible.check.instances.pool import Pool
 from fungible.check.model import (
     DECIDING,
     SCHEDULES,
@@ -34,15 +35,14 @@ from fungible.check.model import (
     Step,
     Target,
 )
-from fungible.check.opening import Opened, open_pool, uninterrupted
-from fungible.check.placement import MOST_INSTANCES
-from fungible.check.questions import not_exercised, questions
-from fungible.check.race import race
-from fungible.check.repeat import repeat
-from fungible.check.runner import Conditions, World
-from fungible.check.sources import Flows, asked, crawled, discovered, written
-from fungible.check.subject import Counts, Subject
-from fungible.check.template import request_for
+from fungible.check.oracle.baseline import establish, values_of
+from fungible.check.schedules.drain import drain, slowest_seconds
+from fungible.check.schedules.explore import Explorer, Found
+from fungible.check.schedules.placement import MOST_INSTANCES
+from fungible.check.schedules.race import race
+from fungible.check.schedules.repeat import repeat
+from fungible.check.schedules.runner import Conditions, World
+from fungible.check.schedules.subject import Counts, Subject
 
 _HOST = "127.0.0.1:8000"
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterable
 from importlib.resources import files
 
-from fungible.check.fixes import WHAT
+from fungible.check.findings.fixes import WHAT
 from fungible.check.model import Finding, FlowRun, Question, Report, ScheduleRun
 from fungible.check.report.lanes_html import graph_width, witness_html
 from fungible.check.report.markup import escaped, escaped_lines, prose

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from fungible.check.fixes import SEVERITY, TITLE, WHAT, docs_for, fix_for
+from fungible.check.findings.fixes import SEVERITY, TITLE, WHAT, docs_for, fix_for
 from fungible.check.model import Finding, Kind, Report, Severity, WitnessRequest
 from fungible.check.report.words import by_severity, lines, one_line, origin
 

@@ -1,0 +1,1 @@
+"""From a break to a finding: witness, kind, evidence, words."""

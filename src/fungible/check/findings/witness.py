@@ -1,0 +1,222 @@
+"""Shrinks a break to the fewest requests and instances that still show it, and shows it three times of three."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from fungible.check.findings.evidence import Look
+from fungible.check.http.template import needs
+from fungible.check.oracle.ground import Break, Ground
+from fungible.check.schedules.placement import apart
+from fungible.check.schedules.runner import Mode, Move, Trace, World
+from fungible.check.schedules.subject import Subject
+
+TIMES = 3
+_MOST_TRIES = 14
+
+
+@dataclass(frozen=True)
+class Witness:
+    """The smallest sequence found: its last move breaks on several instances and passes on one.
+
+    `writer` is the index of the move whose effect is missed, or None. `warmed` tells that the last move's instance had to
+    serve something earlier: a cold one gives the right answer.
+    """
+
+    moves: tuple[Move, ...]
+    ground: Ground
+    found: Break
+    writer: int | None
+    warmed: bool
+    broke: int
+    passed: int
+    look: Look
+
+    @property
+    def racy(self) -> bool:
+        """True where it does not show every time."""
+        return self.broke < TIMES or self.passed < TIMES
+
+    @property
+    def last(self) -> Move:
+        """The move that breaks."""
+        return self.moves[-1]
+
+
+class Shrinker:
+    """Finds the witness of one break."""
+
+    def __init__(self, subject: Subject, moves: Sequence[Move], at: int, mode: Mode | None = None) -> None:
+        self._subject = subject
+        self._moves = list(moves[: at + 1])
+        self._mode = mode
+        self._left = _MOST_TRIES
+
+    def shrink(self, fallback: tuple[Ground, Break]) -> Witness:
+        """The witness; where nothing smaller shows the break, the run that was `fallback`."""
+        found = self._simple()
+        if found is None:
+            placed, best = self._place()
+            if best is None:
+                placed, best = self._moves, fallback
+            found = self._pair(placed)
+            if found is None:
+                found = (*self._greedy(placed, best), None) if best is not fallback else (placed, best, None)
+        placed, best, writer = found
+        if writer is None:
+            writer = _likely_writer(placed)
+        crash = any(move.kill_after for move in placed)
+        warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
+        look = Look(placed[writer if writer is not None else -1].step, placed[-1].slot)
+        broke, passed = self._confirm(placed, best[0], look)
+        return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
+
+    def _simple(self) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
+        """The most likely answer first: the latest write and the move that breaks, each on an instance of its own."""
+        if any(move.kill_after or move.aside for move in self._moves):
+            return None
+        placed = apart(self._moves, len(self._moves) - 1)
+        for kept, writer in itertools.islice(_pairs(placed), 2):
+            moves = [move for at, move in enumerate(placed) if at in kept]
+            found = self._try(moves)
+            if found is not None:
+                fewer, found = self._greedy(moves, found) if len(moves) > 2 else (moves, found)
+                return fewer, found, next((at for at, move in enumerate(fewer[:-1]) if move is placed[writer]), None)
+        return None
+
+    def _place(self) -> tuple[list[Move], tuple[Ground, Break] | None]:
+        """The simplest placement that still breaks: the last move alone elsewhere, or with what its instance served before."""
+        crash = any(move.kill_after for move in self._moves)
+        last = len(self._moves) - 1
+        warmed = [replace(move, slot=1 if move.slot == self._moves[-1].slot else 0) for move in self._moves]
+        ways = [self._moves] if crash else [apart(self._moves, last), warmed, self._moves]
+        if any(move.aside for move in self._moves):
+            ways = ways[1:]
+        for way in ways:
+            found = self._try(way)
+            if found is not None:
+                return way, found
+        return self._moves, None
+
+    def _try(self, moves: Sequence[Move]) -> tuple[Ground, Break] | None:
+        """Runs a sequence alone and as placed; it counts only if its last move is the first to break."""
+        if self._left <= 0:
+            return None
+        self._left -= 1
+        ground, found = self._subject.compare(moves, self._mode)
+        if found is None or found.at != len(moves) - 1:
+            return None
+        if found.certain:
+            return ground, found
+        # What stands on a page that the whole flow never shows may vary too: one more run on one instance tells.
+        ground.learn(self._subject.control(moves))
+        found = ground.first_break(found.trace)
+        return (ground, found) if found is not None and found.at == len(moves) - 1 else None
+
+    def _pair(self, placed: Sequence[Move]) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
+        """One earlier move and the last one, with what those two need."""
+        for kept, writer in _pairs(placed):
+            moves = [move for at, move in enumerate(placed) if at in kept]
+            found = self._try(moves)
+            if found is not None:
+                fewer, found = self._greedy(moves, found) if len(moves) > 2 else (moves, found)
+                at = next((at for at, move in enumerate(fewer[:-1]) if move is placed[writer]), None)
+                return fewer, found, at
+            if self._left <= 4:
+                return None
+        return None
+
+    def _greedy(self, placed: list[Move], best: tuple[Ground, Break]) -> tuple[list[Move], tuple[Ground, Break]]:
+        """Leaves out one move after the other, as long as the last one still breaks."""
+        at = 0
+        while at < len(placed) - 1 and self._left > 0:
+            moves = placed[:at] + placed[at + 1 :]
+            if _closed(moves):
+                found = self._try(moves)
+                if found is not None:
+                    placed, best = moves, found
+                    continue
+            at += 1
+        return placed, best
+
+    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look) -> tuple[int, int]:
+        """How often the witness breaks and one instance passes, of three times each; the search has shown either before."""
+        crash = any(move.kill_after for move in moves)
+        with ThreadPoolExecutor(2) as executor:
+            again = [
+                executor.submit(self._subject.run, moves, self._mode, look=look if first and not crash else _no_look)
+                for first in (True, False)
+            ]
+            controls = [executor.submit(self._subject.control, moves) for _ in range(TIMES - 1)]
+            broken = [ground.first_break(future.result()) for future in again]
+            passed = [ground.first_break(future.result()) for future in controls]
+        if crash and self._subject.can_kill:
+            # What the killed instance had would be gone with its disk.
+            self._subject.run([replace(move, kill_after=False) for move in moves], self._mode, look=look)
+        broke = 1 + sum(found is not None and found.at == len(moves) - 1 for found in broken)
+        return broke, 1 + sum(found is None or found.at != len(moves) - 1 for found in passed)
+
+
+def _no_look(world: World, trace: Trace) -> None:
+    """Looks at nothing."""
+
+
+def _closed(moves: Sequence[Move]) -> bool:
+    """True where every value that a move needs is captured by an earlier one."""
+    known: set[str] = {"host", "run"}
+    for move in moves:
+        if not needs(move.step) <= known:
+            return False
+        known |= {capture.name for capture in move.step.capture}
+    return True
+
+
+def closure(moves: Sequence[Move], kept: set[int]) -> set[int]:
+    """`kept`, and the moves that give the values those need."""
+    todo = sorted(kept)
+    kept = set(kept)
+    while todo:
+        at = todo.pop()
+        for name in needs(moves[at].step):
+            giver = next(
+                (
+                    i
+                    for i in range(at - 1, -1, -1)
+                    if any(c.name == name for c in moves[i].step.capture) and not moves[i].aside
+                ),
+                None,
+            )
+            if giver is not None and giver not in kept:
+                kept.add(giver)
+                todo.append(giver)
+    return kept
+
+
+def _pairs(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
+    """Sets of moves worth trying, most likely writer first: writes before reads, late before early.
+
+    Where the last move's instance has served something (it was warmed), the latest such read stays in.
+    """
+    last = len(placed) - 1
+    here = [at for at in range(last) if placed[at].slot == placed[last].slot and placed[last].slot != 0]
+    warm = (
+        {next((at for at in reversed(here) if placed[at].step.path == placed[last].step.path), here[-1])}
+        if here
+        else set[int]()
+    )
+    candidates = [at for at in range(last) if at not in warm]
+    ordered = sorted(candidates, key=lambda at: (placed[at].step.safe, -at))
+    seen: list[set[int]] = []
+    for writer in ordered:
+        kept = closure(placed, {writer, last} | warm)
+        if kept not in seen and len(kept) < len(placed):
+            seen.append(kept)
+            yield kept, writer
+
+
+def _likely_writer(moves: Sequence[Move]) -> int | None:
+    """The latest write before the last move; else the latest request."""
+    earlier = [at for at in range(len(moves) - 1) if not moves[at].aside]
+    writes = [at for at in earlier if not moves[at].step.safe]
+    return (writes or earlier or [None])[-1]

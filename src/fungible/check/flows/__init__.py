@@ -1,0 +1,1 @@
+"""Flows from elsewhere: recordings, API descriptions, the application itself."""

@@ -1,0 +1,1 @@
+"""Instances of the application: started by us, or running already."""

@@ -1,0 +1,108 @@
+"""A pool of instances from a target: paths made absolute, isolation probed, setup commands run."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fungible.check.errors import CheckError, CheckFileError
+from fungible.check.instances.pool import Outside, Pool, Starter
+from fungible.check.instances.running import RunningPool
+from fungible.check.isolation.disks import Layout, probe
+from fungible.check.model import Target
+
+_STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv", "/opt")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Instances to be had. `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
+
+    pool: Pool | RunningPool
+    reset: Callable[[], None] | None = None
+    isolation: str = "instances that were running already"
+    level: int = -1
+    common_randomness: bool = False
+
+
+def open_pool(
+    target: Target,
+    directory: Path,
+    base: Path,
+    host: str,
+    *,
+    wanted_level: int | None = None,
+    tell: Callable[[str], None] = lambda doing: None,
+) -> Opened:
+    """Instances of a target whose paths are relative to `directory`; what they write goes to folders in `base`.
+
+    Raises:
+        CheckError: something is named that is not there, a setup command failed, a running instance is silent, or
+            the isolation that is wanted can't be had.
+    """
+    if target.at:
+        if len(target.at) < 2:
+            raise CheckFileError("--at names one instance; it takes two or more to tell them apart")
+        return Opened(RunningPool(target.at, host))
+    if not target.start:
+        raise CheckFileError(
+            "there is nothing to start: give --start 'command with {port}', or --at with the URLs of running instances"
+        )
+    working = absolute(target.directory or ".", directory)
+    if not working.is_dir():
+        raise CheckFileError(f"the working directory {working} does not exist")
+    outside = Outside(target, working, base)
+    tell("running setup" if target.setup else "")
+    outside.setup()
+    # After setup, which may be what makes them.
+    shared = tuple(_existing(text, working) for text in target.shared)
+    private = (*(absolute(text, working) for text in target.private), *_state_directories())
+    layout = Layout(working, shared, private)
+    tell("probing isolation")
+    isolation = probe(layout, copies=wanted_level == 0)
+    if wanted_level == 1 and isolation.level < 1:
+        raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
+    starter = Starter(target, layout, isolation, base, host)
+    return Opened(
+        Pool(starter, base=base, shared=shared),
+        outside.reset if target.reset else None,
+        f"level {isolation.level}: {isolation.why}",
+        isolation.level,
+        isolation.common_randomness,
+    )
+
+
+def absolute(text: str, directory: Path) -> Path:
+    """A path as written in a target."""
+    return (directory / Path(text).expanduser()).resolve()
+
+
+def _existing(text: str, directory: Path) -> Path:
+    path = absolute(text, directory)
+    if not path.exists():
+        raise CheckFileError(
+            f"the shared path {text!r} does not exist (looked at {path}): create it, or correct `shared`"
+        )
+    return path
+
+
+def _state_directories() -> tuple[Path, ...]:
+    """Where applications keep state outside their own folder, as far as we may write there (PHP's sessions, for one)."""
+    return tuple(path for path in map(Path, _STATE) if path.is_dir() and os.access(path, os.W_OK))
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Generator[None]:
+    """Ending what was started is not to be cut short by a second Ctrl-C, nor by a terminal that goes away."""
+    before: dict[int, Any] = {}
+    with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

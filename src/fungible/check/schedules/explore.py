@@ -1,0 +1,238 @@
+"""Tries placements until none breaks any more: each fault found is named, then kept from hiding the next."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from fungible.check.findings.diagnose import Diagnosing, Diagnosis
+from fungible.check.findings.witness import Shrinker, Witness
+from fungible.check.http.template import needs
+from fungible.check.model import ScheduleName
+from fungible.check.oracle.ground import Break, Ground
+from fungible.check.schedules.placement import Glue, crashed, distinct, robin
+from fungible.check.schedules.runner import Move
+from fungible.check.schedules.subject import Subject
+
+_MOST_ROUNDS = 12
+_MOST_WARMING = 40
+_MORE_RUNS = 4
+Placement = Callable[[Glue], Sequence[Move]]
+
+
+@dataclass
+class Found:
+    """A fault with its witness and kind, before it is put into words."""
+
+    schedule: ScheduleName
+    witness: Witness
+    diagnosis: Diagnosis
+    also: list[str] = field(default_factory=list[str])
+
+    @property
+    def writer(self) -> str | None:
+        """The step whose effect was missed."""
+        return None if self.witness.writer is None else self.witness.moves[self.witness.writer].step.id
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """What makes two faults the same one: the kind, and the request whose effect was missed."""
+        if self.witness.writer is None:
+            return (self.diagnosis.kind, self.step)
+        writer = self.witness.moves[self.witness.writer].step
+        return (self.diagnosis.kind, writer.method.upper(), writer.path.partition("?")[0])
+
+    @property
+    def step(self) -> str:
+        """The step that broke."""
+        return self.witness.last.step.id
+
+
+class Explorer:
+    """Finds the faults of one flow that show when its steps are served by several instances."""
+
+    def __init__(self, subject: Subject, on_found: Callable[[Found], None], *, most_instances: int) -> None:
+        self._subject = subject
+        self._most = most_instances
+        self._on_found = on_found
+        self.found: list[Found] = []
+
+    def scatter(self, *, also_distinct: bool) -> None:
+        """Two instances in turn, then in pairs of steps (the other parity), then each step on an instance of its own."""
+        self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue))
+        if len(self._subject.moves) > 2:
+            self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue, stride=2))
+            if also_distinct:
+                self._explore("scatter", lambda glue: distinct(self._subject.moves, glue, self._most))
+
+    def crash(self) -> None:
+        """Each instance is killed with -9 after it has answered something that may matter later."""
+        leaves = [self._subject.leaves(at) for at in range(len(self._subject.moves))]
+        self._explore("crash", lambda glue: crashed(self._subject.moves, glue, leaves))
+
+    def warm(self) -> None:
+        """Reads on one instance that has read the same before, writes on another."""
+        moves = warming(self._subject)
+        ground: Ground | None = None
+        if any(move.aside for move in moves):
+            ground = self._subject.ground_for(moves)
+            ground.learn(self._subject.control(moves))
+
+        def placed(glue: Glue) -> Sequence[Move]:
+            return apart_by_safety(moves, glue)
+
+        self._explore("warm", placed, ground)
+
+    def on_common_disk(self, *, warm: bool) -> None:
+        """What breaks still, once the faults of private disks are healed by one disk for all."""
+        if not any(found.diagnosis.on_disk for found in self.found):
+            return
+        mode, glue = self._subject.mode, self._subject.glue
+        self._subject.mode = replace(mode, common_disk=True)
+        self._subject.glue = Glue()
+        for found in self.found:
+            if not found.diagnosis.on_disk:
+                self._neutralise(found)
+        self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue))
+        if warm:
+            self.warm()
+        self._subject.mode, self._subject.glue = mode, glue
+
+    def _explore(self, schedule: ScheduleName, placement: Placement, ground: Ground | None = None) -> None:
+        seen: set[str] = set()
+        for _ in range(_MOST_ROUNDS):
+            moves = placement(self._subject.glue)
+            if len({move.slot for move in moves}) < 2 and not any(move.kill_after for move in moves):
+                return
+            found = self._subject.broken(moves, ground=ground)
+            while found is not None and moves[found.at].step.id not in seen:
+                # The same fault again? Then it is gone once the step is served where that fault's writer is.
+                again = self._same_cause(moves, found, ground, placement)
+                if again is None:
+                    break
+                moves, found = again
+            if found is None:
+                return
+            self._handle(schedule, moves, found, ground or self._subject.baseline, seen)
+
+    def _handle(
+        self, schedule: ScheduleName, moves: Sequence[Move], found: Break, ground: Ground, seen: set[str]
+    ) -> None:
+        step = moves[found.at].step.id
+        if step in seen:
+            # Known, and still in the way: everything up to here goes to one instance.
+            self._subject.glue.join([move.step.id for move in moves[: found.at + 1]])
+            return
+        seen.add(step)
+        moves, found, ground = self._without_kill(moves, found, ground)
+        witness = Shrinker(self._subject, moves, found.at).shrink((ground, found))
+        if self._is_noise(witness, found, ground):
+            seen.discard(step)
+            return
+        diagnosis = Diagnosing(self._subject, witness).kind()
+        fault = Found(schedule, witness, diagnosis)
+        twin = next((old for old in self.found if old.cause == fault.cause), None)
+        if twin is not None:
+            if step not in {twin.step, *twin.also}:
+                twin.also.append(step)
+        else:
+            self.found.append(fault)
+            self._on_found(fault)
+        self._neutralise(fault)
+
+    def _is_noise(self, witness: Witness, found: Break, ground: Ground) -> bool:
+        """A break that comes and goes, or needs no earlier request, may be chance: more runs on one instance tell.
+
+        An advertisement drawn from three is the same in two runs of a baseline one time in three.
+        """
+        if found.certain or (len(witness.moves) > 1 and not witness.racy):
+            return False
+        for _ in range(_MORE_RUNS):
+            ground.learn(self._subject.control(ground.moves))
+        again = ground.first_break(found.trace)
+        if again is not None and again.at == found.at and len(witness.moves) == 1:
+            # Two fresh instances that answer their very first request differently have no state to differ in.
+            ground.allow(found)
+            return True
+        return again is None or again.at != found.at
+
+    def _same_cause(
+        self, moves: Sequence[Move], found: Break, ground: Ground | None, placement: Placement
+    ) -> tuple[Sequence[Move], Break | None] | None:
+        """The run with a step joined to a known fault's writer, where that mends the step; None where no known fault does."""
+        step = moves[found.at].step.id
+        for known in reversed(self.found[-3:]):
+            healed = known.diagnosis.on_disk and self._subject.mode.common_disk
+            if healed or known.writer is None or self._subject.glue.joined(known.writer, step):
+                continue
+            trial = self._subject.glue.copy()
+            trial.join([known.writer, step])
+            placed = placement(trial)
+            again = self._subject.broken(placed, ground=ground)
+            if again is None or again.at > found.at:
+                self._subject.glue = trial
+                if step not in {known.step, *known.also}:
+                    known.also.append(step)
+                return placed, again
+        return None
+
+    def _without_kill(
+        self, moves: Sequence[Move], found: Break, ground: Ground
+    ) -> tuple[Sequence[Move], Break, Ground]:
+        """The same break without killing anything, where it shows that way too: that is easier to reason about."""
+        if not any(move.kill_after for move in moves):
+            return moves, found, ground
+        spread = distinct(self._subject.moves, self._subject.glue, self._most)
+        other = self._subject.broken(spread)
+        return (
+            (spread, other, self._subject.baseline)
+            if other is not None and other.at == found.at
+            else (moves, found, ground)
+        )
+
+    def _neutralise(self, fault: Found) -> None:
+        """Keeps a known fault from breaking the flow again."""
+        subject = self._subject
+        if (
+            fault.diagnosis.kind == "per-instance-secret"
+            and subject.common_randomness
+            and not subject.mode.common_randomness
+        ):
+            subject.mode = replace(subject.mode, common_randomness=True)
+            return
+        steps = [move.step.id for move in fault.witness.moves if not move.aside]
+        together = {fault.step, fault.writer or steps[0]}
+        if fault.diagnosis.kind in {"session", "per-instance-secret"}:
+            ids = [step.id for step in subject.flow.steps]
+            begins = ids.index(fault.writer) if fault.writer in ids else 0
+            visitor = fault.witness.last.step.visitor
+            together |= {step.id for step in subject.flow.steps[begins:] if step.visitor == visitor}
+        elif fault.diagnosis.kind == "rate-limit":
+            together |= set(steps)
+        subject.glue.join(sorted(together))
+
+
+def apart_by_safety(moves: Sequence[Move], glue: Glue) -> list[Move]:
+    """Writes on one instance, reads on another; joined steps follow the first of them."""
+    where: dict[str, int] = {}
+    for move in moves:
+        if not move.aside:
+            where.setdefault(glue.leader(move.step.id), 1 if move.step.safe else 0)
+    return [replace(move, slot=where.get(glue.leader(move.step.id), 1)) for move in moves]
+
+
+def warming(subject: Subject) -> list[Move]:
+    """The flow, with each read that follows a write asked once before every write: so that a copy, if one is kept, is kept."""
+    steps = subject.flow.steps
+    moves: list[Move] = []
+    known: set[str] = {"host", "run"}
+    asked = 0
+    for at, step in enumerate(steps):
+        if not step.safe:
+            later = {other.path: other for other in reversed(steps[at + 1 :]) if other.safe and not other.poll_seconds}
+            for other in later.values():
+                fresh = not any(move.step.path == other.path for move in moves if move.step.safe)
+                if fresh and needs(other) <= known and asked < _MOST_WARMING and other.method.upper() == "GET":
+                    moves.append(Move(other, aside=True))
+                    asked += 1
+        moves.append(Move(step))
+        known |= {capture.name for capture in step.capture}
+    return moves

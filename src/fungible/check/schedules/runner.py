@@ -1,0 +1,389 @@
+"""Runs the steps of a flow as a schedule says: which instance serves which request, and what happens in between."""
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from fungible.check.http.client import Address, Connection, Request, send
+from fungible.check.http.jar import Jar
+from fungible.check.http.template import UnboundError, captured, request_for, unmet
+from fungible.check.instances.pool import Instance, Kit, Pool
+from fungible.check.isolation.disks import Disk
+from fungible.check.model import Answer, Step
+
+_SHORTEST_NAMED = 6
+"""A captured value shorter than this may stand in a text by chance, so it is not taken out of answers."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a world's instances have in common, beyond what the target shares."""
+
+    common_disk: bool = False
+    common_randomness: bool = False
+    late: frozenset[int] = frozenset()
+    """Slots whose instance is started only when their first request comes."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One request of a run: a step, and the slot of the instance that serves it.
+
+    `aside` requests (warming a cache) use the visitor's cookies, but leave no trace in the flow. `kill_after` ends the instance
+    with -9 and wipes its disk as soon as it has answered. `with_next` starts at the same moment as the move that follows.
+    """
+
+    step: Step
+    slot: int = 0
+    aside: bool = False
+    kill_after: bool = False
+    wait_before_s: float = 0
+    with_next: bool = False
+    again: bool = False
+    """The very request of the move before, once more: what a client sends whose answer was lost."""
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one move came to. `unmet` says why the step's expectation failed; `unbound` names a value nobody gave."""
+
+    move: Move
+    answer: Answer
+    address: Address
+    instance: int
+    request: Request | None = None
+    unmet: str | None = None
+    unbound: str | None = None
+    asked_s: float = 0.0
+    """How long it was asked again and again until it met the step's expectation."""
+
+
+@dataclass
+class Trace:
+    """A whole run."""
+
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    values: dict[str, str] = field(default_factory=dict[str, str])
+    given: dict[str, str] = field(default_factory=dict[str, str])
+    renames: "Renames | None" = None
+
+    def plain(self, text: str) -> str:
+        """`text` without what only this run has: captured values become `{{name}}`, names made unique their originals."""
+        if self.renames is not None:
+            text = self.renames.undo(text)
+        named = {
+            value: name
+            for name, value in self.values.items()
+            if name not in self.given and len(value) >= _SHORTEST_NAMED
+        }
+        if not named:
+            return text
+        pattern = "|".join(re.escape(value) for value in sorted(named, key=len, reverse=True))
+        return re.sub(pattern, lambda match: "{{" + named[match[0]] + "}}", text)
+
+
+class Renames:
+    """Names that the visitor chooses, made unique for one run: where `ada` signed up before, `adak3x9` has not."""
+
+    def __init__(self, names: Sequence[str], token: str) -> None:
+        self.token = token
+        self._unique = {name: _unique(name, token) for name in names}
+        self._pattern = _bounded(self._unique)
+        self._back = {unique: name for name, unique in self._unique.items()}
+        self._back_pattern = re.compile("|".join(map(re.escape, self._back)), re.IGNORECASE) if self._back else None
+
+    def apply(self, step: Step) -> Step:
+        """The step with every such name replaced, in what is sent and in what is expected."""
+        if self._pattern is None:
+            return step
+        raw = msgspec.to_builtins(step)
+        kept = {"id": step.id, "method": step.method, "visitor": step.visitor}
+        return msgspec.convert(self._replaced(raw) | kept, Step)
+
+    def undo(self, text: str) -> str:
+        """The text with the names as the flow has them."""
+        if self._back_pattern is None:
+            return text
+        return self._back_pattern.sub(
+            lambda match: self._back.get(match[0]) or self._back.get(match[0].lower(), match[0]), text
+        )
+
+    def _replaced(self, value: Any) -> Any:
+        if isinstance(value, str):
+            assert self._pattern is not None
+            return self._pattern.sub(lambda match: self._unique[match[0]], value)
+        if isinstance(value, dict):
+            return {key: self._replaced(item) for key, item in value.items()}  # pyright: ignore
+        if isinstance(value, list | tuple):
+            return [self._replaced(item) for item in value]  # pyright: ignore
+        return value
+
+
+def _bounded(names: Mapping[str, str]) -> re.Pattern[str] | None:
+    if not names:
+        return None
+    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"(?<![A-Za-z0-9{{])(?:{longest_first})(?![A-Za-z0-9}}])")
+
+
+def _unique(name: str, token: str) -> str:
+    """A name of the same form that was never used: digits stay digits, an address keeps its domain."""
+    if name.isdigit():
+        return str(
+            int(token, 36) % 9 * 10 ** (len(name) - 1) + int(token, 36) % 10 ** (len(name) - 1) + 10 ** (len(name) - 1)
+        )[: len(name)]
+    local, at, domain = name.partition("@")
+    return local + token + at + domain
+
+
+class World:
+    """The instances of one run, by slot; all of them are fresh, and all of them end with it."""
+
+    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode()) -> None:
+        self._pool = pool
+        self._mode = mode
+        self._slots = slots
+        self._instances: dict[int, Instance] = {}
+        self._used: list[Instance] = []
+        self._kit: Kit | None = None
+        self._disk: Disk | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "World":
+        self._kit = self._pool.open_world()
+        try:
+            self._fill(self._kit)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill(self, kit: Kit) -> None:
+        at_once = [slot for slot in range(self._slots) if slot not in self._mode.late]
+        if self._mode.common_disk:
+            self._disk = self._pool.fresh_disk(kit)
+            for slot in at_once:
+                self._put(
+                    slot,
+                    self._pool.start_on(
+                        self._disk, first=not self._used, common_randomness=self._mode.common_randomness
+                    ),
+                )
+        elif self._mode.common_randomness:
+            for slot, instance in zip(
+                at_once, self._pool.start_all(kit, len(at_once), common_randomness=True), strict=True
+            ):
+                self._put(slot, instance)
+        else:
+            for slot in at_once:
+                self._put(slot, self._pool.take(kit, more=len(at_once) - slot - 1))
+
+    def _put(self, slot: int, instance: Instance) -> None:
+        self._instances[slot] = instance
+        self._used.append(instance)
+
+    def instance(self, slot: int) -> Instance:
+        """The instance of a slot; a fresh one where there is none (any more)."""
+        with self._lock:
+            if slot not in self._instances:
+                assert self._kit is not None
+                if self._disk is not None:
+                    self._put(
+                        slot,
+                        self._pool.start_on(
+                            self._disk, first=not self._used, common_randomness=self._mode.common_randomness
+                        ),
+                    )
+                elif slot in self._mode.late or self._mode.common_randomness:
+                    disk = self._pool.fresh_disk(self._kit)
+                    alike = self._mode.common_randomness
+                    self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
+                else:
+                    self._put(slot, self._pool.take(self._kit))
+            return self._instances[slot]
+
+    @property
+    def instances(self) -> dict[int, Instance]:
+        """The instances as they stand, by slot."""
+        return self._instances
+
+    def crash(self, slot: int) -> None:
+        """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
+        instance = self._instances.pop(slot)
+        instance.kill()
+        if self._disk is None:
+            self._pool.dispose(instance)
+
+    def close(self) -> None:
+        """Ends all of it, in the background."""
+        for instance in self._used:
+            self._pool.dispose(instance)
+        if self._kit is not None:
+            self._pool.close_world(self._kit)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for every run of a flow."""
+
+    host: str
+    scheme: str = "http"
+    cookies: Mapping[str, str] = field(default_factory=dict[str, str])
+    names: tuple[str, ...] = ()
+    timeout_s: float = 30.0
+    poll_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    """How long steps that poll need at most, by step, where it is known."""
+    extra: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+class Runner:
+    """Carries out the moves of one run, in order, for all visitors."""
+
+    def __init__(
+        self, world: World, conditions: Conditions, token: str, *, on_request: Callable[[], None] = lambda: None
+    ) -> None:
+        self._world = world
+        self._conditions = conditions
+        self._on_request = on_request
+        self._jars: dict[str, Jar] = {}
+        self._poll_s: Mapping[str, float] = {}
+        given = {"host": conditions.host, "run": token, **conditions.extra}
+        self.trace = Trace(values=dict(given), given=given, renames=Renames(conditions.names, token))
+
+    def jar(self, visitor: str) -> Jar:
+        """A visitor's cookies."""
+        if visitor not in self._jars:
+            self._jars[visitor] = Jar()
+            for name, value in self._conditions.cookies.items():
+                self._jars[visitor].set(name, value)
+        return self._jars[visitor]
+
+    def run(self, moves: Sequence[Move], *, until: Callable[[Outcome], bool] = lambda outcome: False) -> Trace:
+        """Runs the moves, and stops after the first outcome for which `until` holds."""
+        # After a kill, work may have to wait for a lease to run out: only then has it all the time the step gives it.
+        self._poll_s = {} if any(move.kill_after for move in moves) else self._conditions.poll_s
+        at = 0
+        while at < len(moves):
+            group = [moves[at]]
+            while group[-1].with_next and at + len(group) < len(moves):
+                group.append(moves[at + len(group)])
+            outcomes = [self._one(group[0])] if len(group) == 1 else self._race(group)
+            self.trace.outcomes.extend(outcomes)
+            if any(until(outcome) for outcome in outcomes):
+                break
+            at += len(group)
+        return self.trace
+
+    def _one(self, move: Move) -> Outcome:
+        step = self._prepared(move)
+        time.sleep(move.wait_before_s + step.delay_before)
+        began = time.monotonic()
+        end = began + (0 if move.aside else min(step.poll_seconds, self._poll_s.get(step.id, step.poll_seconds)))
+        while True:
+            instance = self._world.instance(move.slot)
+            request, unbound = (self.trace.outcomes[-1].request, None) if move.again else self._request(step)
+            if request is None:
+                return Outcome(
+                    move,
+                    Answer(error=f"{{{{{unbound}}}}} was never captured"),
+                    instance.address,
+                    instance.number,
+                    unbound=unbound,
+                )
+            answer = send(instance.address, request, timeout_s=self._conditions.timeout_s)
+            self._on_request()
+            why = self._take(move, step, request, answer)
+            if why is None or time.monotonic() >= end:
+                break
+            time.sleep(0.1)
+        if move.kill_after:
+            self._world.crash(move.slot)
+        return Outcome(move, answer, instance.address, instance.number, request, why, asked_s=time.monotonic() - began)
+
+    def _prepared(self, move: Move) -> Step:
+        assert self.trace.renames is not None
+        step = self.trace.renames.apply(move.step)
+        if move.idempotency_key is None or any(name.lower() == "idempotency-key" for name in step.headers):
+            return step
+        return msgspec.structs.replace(step, headers={**step.headers, "Idempotency-Key": move.idempotency_key})
+
+    def _request(self, step: Step) -> tuple[Request | None, str | None]:
+        cookies = self.jar(step.visitor).header(step.path)
+        try:
+            return request_for(
+                step, self.trace.values, host=self._conditions.host, scheme=self._conditions.scheme, cookies=cookies
+            ), None
+        except UnboundError as error:
+            return None, error.name
+
+    def _take(self, move: Move, step: Step, request: Request, answer: Answer) -> str | None:
+        """Keeps the cookies and values of an answer; gives why it is not what the step expects."""
+        jar = self.jar(step.visitor)
+        if move.aside:
+            return None
+        if not any(name.lower() == "cookie" for name in step.headers):
+            for name, text in answer.headers:
+                if name.lower() == "set-cookie":
+                    jar.take(text, request.target)
+        missing: str | None = None
+        for capture in step.capture:
+            value = captured(capture, answer, jar)
+            if value is None:
+                missing = missing or f"there is nothing to capture for {capture.name!r}"
+            else:
+                self.trace.values[capture.name] = value
+        return unmet(step.expect, answer, self.trace.values) or missing
+
+    def _race(self, moves: Sequence[Move]) -> list[Outcome]:
+        steps = [self._prepared(move) for move in moves]
+        instances = [self._world.instance(move.slot) for move in moves]
+        requests = [self._request(step) for step in steps]
+        answers: list[Answer] = [Answer(error="was never sent")] * len(moves)
+        barrier = threading.Barrier(len(moves))
+
+        def one(at: int) -> None:
+            request = requests[at][0]
+            if request is None:
+                barrier.abort()
+                return
+            connection = Connection(instances[at].address, request, timeout_s=self._conditions.timeout_s)
+            connection.open()
+            try:
+                barrier.wait(10)
+            except threading.BrokenBarrierError:
+                connection.close()
+                return
+            connection.release()
+            answers[at] = connection.receive()
+            self._on_request()
+
+        threads = [threading.Thread(target=one, args=(at,), daemon=True) for at in range(len(moves))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        outcomes: list[Outcome] = []
+        for at, move in enumerate(moves):
+            request, unbound = requests[at]
+            why = None if request is None else self._take(move, steps[at], request, answers[at])
+            outcomes.append(
+                Outcome(move, answers[at], instances[at].address, instances[at].number, request, why, unbound)
+            )
+        return outcomes
+
+
+def alone(moves: Sequence[Move]) -> list[Move]:
+    """The same requests on one instance that nothing happens to: what the moves are compared with."""
+    return [replace(move, slot=0, kill_after=False) for move in moves]

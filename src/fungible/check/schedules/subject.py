@@ -1,0 +1,132 @@
+"""One flow of the application under test, with what one instance answers to it: what every schedule works on."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from fungible.check.instances.pool import Pool
+from fungible.check.model import Flow
+from fungible.check.oracle.ground import Break, Ground
+from fungible.check.schedules.placement import Glue, slots_of
+from fungible.check.schedules.runner import Conditions, Mode, Move, Outcome, Runner, Trace, World, alone
+
+
+@dataclass
+class Counts:
+    """What a check has cost so far."""
+
+    requests: int = 0
+    runs: int = 0
+
+
+@dataclass
+class Subject:
+    """A flow, the means to run it, and what is known about it.
+
+    `glue` joins steps that a finding has shown to need one instance; `mode` holds what was made common because a
+    finding has shown that its lack breaks the flow. Both keep a fault that is known from hiding the next one.
+    """
+
+    flow: Flow
+    pool: Pool
+    conditions: Conditions
+    rng: random.Random
+    counts: Counts
+    glue: Glue = field(default_factory=Glue)
+    mode: Mode = field(default_factory=Mode)
+    ground: Ground | None = None
+    on_run: Callable[[], None] = lambda: None
+    reset: Callable[[], None] | None = None
+    """Cleans the backing services; where it is needed, runs can't be side by side."""
+    can_kill: bool = True
+    common_randomness: bool = False
+    has_shared: bool = False
+    sees_files: bool = False
+    """True where every file that an instance writes is seen."""
+
+    def __post_init__(self) -> None:
+        self._turn = threading.Lock()
+
+    @property
+    def moves(self) -> list[Move]:
+        """The flow's steps, all on one instance."""
+        return [Move(step) for step in self.flow.steps]
+
+    @property
+    def baseline(self) -> Ground:
+        """What one instance answers to the whole flow."""
+        assert self.ground is not None, "the baseline comes first"
+        return self.ground
+
+    def token(self) -> str:
+        """What makes the names of one run unique: four letters and digits, a letter first."""
+        first = self.rng.choice("bcdfghjklmnpqrstvwxz")
+        return first + "".join(self.rng.choice("0123456789bcdfghjkmnpqrstvwxz") for _ in range(4))
+
+    def run(
+        self,
+        moves: Sequence[Move],
+        mode: Mode | None = None,
+        *,
+        until: Callable[[Outcome], bool] = lambda outcome: False,
+        look: Callable[[World, Trace], None] = lambda world, trace: None,
+    ) -> Trace:
+        """Runs the moves on as many fresh instances as they name; `look` sees the instances before they end."""
+        mode = self.mode if mode is None else mode
+        token = self.token()
+        self.counts.runs += 1
+        self.on_run()
+        with self._turn if self.reset is not None else contextlib.nullcontext():
+            if self.reset is not None:
+                self.reset()
+            with World(self.pool, slots_of(moves), mode) as world:
+                runner = Runner(world, self.conditions, token, on_request=self.count)
+                trace = runner.run(moves, until=until)
+                look(world, trace)
+                return trace
+
+    def control(self, moves: Sequence[Move]) -> Trace:
+        """The same requests on one fresh instance."""
+        return self.run(alone(moves), Mode())
+
+    def ground_for(self, moves: Sequence[Move]) -> Ground:
+        """What one instance answers to a sequence that is not the flow itself."""
+        ground = Ground(moves, self.control(moves), self.conditions.host)
+        ground.inherit(self.baseline.oracle_of)
+        return ground
+
+    def compare(self, moves: Sequence[Move], mode: Mode | None = None) -> tuple[Ground, Break | None]:
+        """Runs moves alone and as placed, side by side, and gives the first departure."""
+        with ThreadPoolExecutor(2) as executor:
+            ground = executor.submit(self.ground_for, moves)
+            trace = executor.submit(self.run, moves, mode)
+            found = ground.result()
+            return found, found.first_break(trace.result())
+
+    def broken(self, moves: Sequence[Move], mode: Mode | None = None, *, ground: Ground | None = None) -> Break | None:
+        """Runs moves as placed; a departure that one more run on one instance also shows is noise, and is learned."""
+        ground = ground or self.baseline
+        trace = self.run(moves, mode)
+        found = ground.first_break(trace)
+        for _ in range(3):
+            if found is None or found.certain:
+                return found
+            ground.learn(self.control(ground.moves))
+            again = ground.first_break(trace)
+            if again is not None and again.at == found.at and again.differences == found.differences:
+                return again
+            found = again
+        return found
+
+    def leaves(self, at: int) -> bool:
+        """True where a step may leave something behind: a write, or an answer that sets a cookie or a value."""
+        step = self.flow.steps[at]
+        answer = self.baseline.control.outcomes[at].answer
+        return not step.safe or bool(step.capture) or answer.header("set-cookie") is not None
+
+    def count(self) -> None:
+        """One more request was sent."""
+        self.counts.requests += 1

@@ -1,0 +1,1 @@
+"""An existing pytest suite, its requests scattered over instances."""
