@@ -19,7 +19,7 @@ PACKAGE = str(Path(fungible.__file__).parent)
 _PROGRAM = """
 import functools, os, sys
 import fungible.check.engine as engine
-import fungible.check.instances.pool as instances
+import fungible.check.instances.starter as instances
 {before}
 from fungible.cli.main import main
 sys.exit(main())

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fungible.check.findings.curl import curl
 from fungible.check.http.client import Request
-from fungible.check.http.curl import curl
 from fungible.check.http.template import request_for
 from fungible.check.model import FilePart, Step
-from fungible.check.schedules.runner import Move
+from fungible.check.runs.runner import Move
 
 HOST = "shop.test"
 

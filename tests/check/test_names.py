@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fungible.check.model import FilePart, Step
-from fungible.check.oracle.names import candidates
+from fungible.check.runs.names import candidates
 
 
 def step(**fields: Any) -> Step:

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fungible.check.model import Step
-from fungible.check.schedules.placement import Glue, apart, crashed, distinct, robin, slots_of
-from fungible.check.schedules.runner import Move
+from fungible.check.runs.placement import Glue, apart, crashed, distinct, robin, slots_of
+from fungible.check.runs.runner import Move
 
 
 def moves(number: int) -> list[Move]:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from fungible import __version__
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
+from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions
-from fungible.check.findings import words
 from fungible.check.flows.binding import confirm
 from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
 from fungible.check.http.client import send as send_request
@@ -35,14 +35,15 @@ from fungible.check.model import (
     Step,
     Target,
 )
-from fungible.check.oracle.baseline import establish, values_of
+from fungible.check.runs.baseline import establish, values_of
+from fungible.check.runs.placement import MOST_INSTANCES
+from fungible.check.runs.runner import Conditions
+from fungible.check.runs.subject import Counts, Subject
+from fungible.check.runs.world import World
 from fungible.check.schedules.drain import drain, slowest_seconds
 from fungible.check.schedules.explore import Explorer, Found
-from fungible.check.schedules.placement import MOST_INSTANCES
 from fungible.check.schedules.race import race
 from fungible.check.schedules.repeat import repeat
-from fungible.check.schedules.runner import Conditions, World
-from fungible.check.schedules.subject import Counts, Subject
 
 _HOST = "127.0.0.1:8000"
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")

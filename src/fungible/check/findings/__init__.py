@@ -1,1 +1,1 @@
-"""From a break to a finding: witness, kind, evidence, words."""
+"""What was found, in words: the finding, the way out, the five questions."""

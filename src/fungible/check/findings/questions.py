@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import SCHEDULES, Finding, Question, ScheduleName
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.subject import Subject
 
 _DATA = frozenset({"in-process-data", "data-on-local-disk", "upload", "job-progress", "cache", "rate-limit"})
 

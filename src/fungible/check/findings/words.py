@@ -3,20 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fungible.check.findings.evidence import is_sticky_cookie
+from fungible.check.findings.curl import curl
 from fungible.check.findings.fixes import SEVERITY, TITLE, docs_for, fix_for
-from fungible.check.findings.witness import TIMES
-from fungible.check.http.curl import curl
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import Finding, Kind, Severity, WitnessRequest
-from fungible.check.oracle.ground import Ground, answer_words
 from fungible.check.oracle.noise import Difference
+from fungible.check.runs.ground import Ground, answer_words
+from fungible.check.runs.runner import Outcome, Trace
+from fungible.check.runs.subject import Subject
 from fungible.check.schedules.drain import Dropped
 from fungible.check.schedules.explore import Found
 from fungible.check.schedules.race import Raced
 from fungible.check.schedules.repeat import Doubled
-from fungible.check.schedules.runner import Outcome, Trace
-from fungible.check.schedules.subject import Subject
+from fungible.check.witness.evidence import is_sticky_cookie
+from fungible.check.witness.witness import TIMES
 
 _COOKIE_LIMIT = 4096
 """Bytes of name, value and attributes that a user agent must support, and browsers keep to (RFC 6265 section 6.1)."""

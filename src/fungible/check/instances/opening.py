@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fungible.check.errors import CheckError, CheckFileError
-from fungible.check.instances.pool import Outside, Pool, Starter
+from fungible.check.instances.pool import Pool
 from fungible.check.instances.running import RunningPool
+from fungible.check.instances.starter import Outside, Starter
 from fungible.check.isolation.disks import Layout, probe
 from fungible.check.model import Target
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from fungible.check.errors import CheckFileError, StartError
 from fungible.check.http.client import Address, Request, send
-from fungible.check.instances.pool import Instance, Kit
+from fungible.check.instances.pool import Kit
+from fungible.check.instances.starter import Instance
 from fungible.check.isolation.disks import Disk
 
 

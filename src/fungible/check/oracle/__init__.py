@@ -1,1 +1,1 @@
-"""What one instance answers: the baseline, its places, and what varies in them."""
+"""Answers taken apart into places, and what is known to vary there."""

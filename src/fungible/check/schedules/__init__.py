@@ -1,1 +1,1 @@
-"""Which instance serves which request, and what happens in between."""
+"""The schedules: what is tried with a flow, and what each of them finds."""

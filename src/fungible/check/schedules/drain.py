@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fungible.check.http.client import Connection, Request
-from fungible.check.instances.pool import Instance
+from fungible.check.instances.starter import Instance
 from fungible.check.model import Answer, Step
-from fungible.check.schedules.runner import Move, Outcome, Runner, World
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.runner import Move, Outcome, Runner
+from fungible.check.runs.subject import Subject
+from fungible.check.runs.world import World
 
 _AT_ONCE = 6
 _GRACE_S = 10.0

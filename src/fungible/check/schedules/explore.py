@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from fungible.check.findings.diagnose import Diagnosing, Diagnosis
-from fungible.check.findings.witness import Shrinker, Witness
 from fungible.check.http.template import needs
 from fungible.check.model import ScheduleName
-from fungible.check.oracle.ground import Break, Ground
-from fungible.check.schedules.placement import Glue, crashed, distinct, robin
-from fungible.check.schedules.runner import Move
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.ground import Break, Ground
+from fungible.check.runs.placement import Glue, crashed, distinct, robin
+from fungible.check.runs.runner import Move
+from fungible.check.runs.subject import Subject
+from fungible.check.witness.diagnose import Diagnosing, Diagnosis
+from fungible.check.witness.witness import Shrinker, Witness
 
 _MOST_ROUNDS = 12
 _MOST_WARMING = 40

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 from fungible.check.http.template import needs
 from fungible.check.model import Step
-from fungible.check.oracle.ground import Break, Ground
-from fungible.check.schedules.runner import Mode, Move, Runner, Trace, World
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.ground import Break, Ground
+from fungible.check.runs.runner import Move, Runner, Trace
+from fungible.check.runs.subject import Subject
+from fungible.check.runs.world import Mode, World
 
 ATTEMPTS = 10
 _SECONDS = 5.0

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fungible.check.model import Step
-from fungible.check.oracle.ground import Break
 from fungible.check.oracle.noise import Difference
 from fungible.check.oracle.places import places_of
-from fungible.check.schedules.runner import Move, Outcome, Trace
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.ground import Break
+from fungible.check.runs.runner import Move, Outcome, Trace
+from fungible.check.runs.subject import Subject
 
 _IDENTITY = re.compile(r"^(location$|json .*/(id|uuid|guid|pk|number|ref|reference|\w+_id|\w+Id)$)")
 

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from fungible.check.errors import CheckError
 from fungible.check.http.client import Address
-from fungible.check.schedules.runner import World
+from fungible.check.runs.world import World
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 _PORTS = {"http": 80, "https": 443}

@@ -16,7 +16,7 @@ from _pytest.runner import runtestprotocol
 
 from fungible.check.errors import CheckError
 from fungible.check.instances.opening import Opened, open_pool, uninterrupted
-from fungible.check.schedules.runner import World
+from fungible.check.runs.world import World
 from fungible.check.suites.pytest_routing import Router, Run, Sent
 from fungible.check.suites.pytest_settings import Settings
 from fungible.check.suites.pytest_words import (

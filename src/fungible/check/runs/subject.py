@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 from fungible.check.instances.pool import Pool
 from fungible.check.model import Flow
-from fungible.check.oracle.ground import Break, Ground
-from fungible.check.schedules.placement import Glue, slots_of
-from fungible.check.schedules.runner import Conditions, Mode, Move, Outcome, Runner, Trace, World, alone
+from fungible.check.runs.ground import Break, Ground
+from fungible.check.runs.placement import Glue, slots_of
+from fungible.check.runs.runner import Conditions, Move, Outcome, Runner, Trace, alone
+from fungible.check.runs.world import Mode, World
 
 
 @dataclass

@@ -11,19 +11,20 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from fungible.check.findings.evidence import (
+from fungible.check.http.template import needs
+from fungible.check.model import Answer, Kind, Step
+from fungible.check.oracle.noise import Oracle
+from fungible.check.oracle.places import places_of
+from fungible.check.runs.ground import answer_words
+from fungible.check.runs.runner import Move, Outcome, alone
+from fungible.check.runs.subject import Subject
+from fungible.check.runs.world import Mode
+from fungible.check.witness.evidence import (
     cookies_set,
     is_session_cookie,
     signed_form,
 )
-from fungible.check.findings.witness import Witness, closure
-from fungible.check.http.template import needs
-from fungible.check.model import Answer, Kind, Step
-from fungible.check.oracle.ground import answer_words
-from fungible.check.oracle.noise import Oracle
-from fungible.check.oracle.places import places_of
-from fungible.check.schedules.runner import Mode, Move, Outcome, alone
-from fungible.check.schedules.subject import Subject
+from fungible.check.witness.witness import Witness, closure
 
 _REFUSALS = frozenset({401, 403, 423, 429, 503})
 _JOB_PATH = re.compile(r"(job|task|export|import|progress|status|report|queue|render|worker|batch)", re.IGNORECASE)

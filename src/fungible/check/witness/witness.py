@@ -5,12 +5,13 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from fungible.check.findings.evidence import Look
 from fungible.check.http.template import needs
-from fungible.check.oracle.ground import Break, Ground
-from fungible.check.schedules.placement import apart
-from fungible.check.schedules.runner import Mode, Move, Trace, World
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.ground import Break, Ground
+from fungible.check.runs.placement import apart
+from fungible.check.runs.runner import Move, Trace
+from fungible.check.runs.subject import Subject
+from fungible.check.runs.world import Mode, World
+from fungible.check.witness.evidence import Look
 
 TIMES = 3
 _MOST_TRIES = 14

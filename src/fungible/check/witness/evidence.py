@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fungible.check.http.jar import read_set_cookie
-from fungible.check.instances.pool import Instance
+from fungible.check.instances.starter import Instance
 from fungible.check.model import Step
-from fungible.check.schedules.runner import Trace, World
+from fungible.check.runs.runner import Trace
+from fungible.check.runs.world import World
 
 _STORES = {
     3306: "MySQL or MariaDB",

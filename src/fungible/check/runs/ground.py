@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fungible.check.model import Answer
 from fungible.check.oracle.noise import Difference, Oracle
 from fungible.check.oracle.places import Places, places_of
-from fungible.check.schedules.runner import Move, Outcome, Trace
+from fungible.check.runs.runner import Move, Outcome, Trace
 
 
 def answer_words(answer: Answer) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from fungible.check.schedules.runner import Move
+from fungible.check.runs.runner import Move
 
 MOST_INSTANCES = 8
 

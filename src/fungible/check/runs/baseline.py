@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from fungible.check.errors import UnjudgedError
-from fungible.check.oracle.ground import Ground, answer_words
-from fungible.check.oracle.names import candidates
-from fungible.check.schedules.runner import Outcome, Trace
-from fungible.check.schedules.subject import Subject
+from fungible.check.runs.ground import Ground, answer_words
+from fungible.check.runs.names import candidates
+from fungible.check.runs.runner import Outcome, Trace
+from fungible.check.runs.subject import Subject
 
 _MOST_NAMES = 4
 

@@ -5,30 +5,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import TracebackType
-from typing import Any
 
 import msgspec
 
 from fungible.check.http.client import Address, Connection, Request, send
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import UnboundError, captured, request_for, unmet
-from fungible.check.instances.pool import Instance, Kit, Pool
-from fungible.check.isolation.disks import Disk
 from fungible.check.model import Answer, Step
+from fungible.check.runs.renames import Renames
+from fungible.check.runs.world import World
 
 _SHORTEST_NAMED = 6
 """A captured value shorter than this may stand in a text by chance, so it is not taken out of answers."""
-
-
-@dataclass(frozen=True)
-class Mode:
-    """What a world's instances have in common, beyond what the target shares."""
-
-    common_disk: bool = False
-    common_randomness: bool = False
-    late: frozenset[int] = frozenset()
-    """Slots whose instance is started only when their first request comes."""
 
 
 @dataclass(frozen=True)
@@ -87,151 +75,6 @@ class Trace:
             return text
         pattern = "|".join(re.escape(value) for value in sorted(named, key=len, reverse=True))
         return re.sub(pattern, lambda match: "{{" + named[match[0]] + "}}", text)
-
-
-class Renames:
-    """Names that the visitor chooses, made unique for one run: where `ada` signed up before, `adak3x9` has not."""
-
-    def __init__(self, names: Sequence[str], token: str) -> None:
-        self.token = token
-        self._unique = {name: _unique(name, token) for name in names}
-        self._pattern = _bounded(self._unique)
-        self._back = {unique: name for name, unique in self._unique.items()}
-        self._back_pattern = re.compile("|".join(map(re.escape, self._back)), re.IGNORECASE) if self._back else None
-
-    def apply(self, step: Step) -> Step:
-        """The step with every such name replaced, in what is sent and in what is expected."""
-        if self._pattern is None:
-            return step
-        raw = msgspec.to_builtins(step)
-        kept = {"id": step.id, "method": step.method, "visitor": step.visitor}
-        return msgspec.convert(self._replaced(raw) | kept, Step)
-
-    def undo(self, text: str) -> str:
-        """The text with the names as the flow has them."""
-        if self._back_pattern is None:
-            return text
-        return self._back_pattern.sub(
-            lambda match: self._back.get(match[0]) or self._back.get(match[0].lower(), match[0]), text
-        )
-
-    def _replaced(self, value: Any) -> Any:
-        if isinstance(value, str):
-            assert self._pattern is not None
-            return self._pattern.sub(lambda match: self._unique[match[0]], value)
-        if isinstance(value, dict):
-            return {key: self._replaced(item) for key, item in value.items()}  # pyright: ignore
-        if isinstance(value, list | tuple):
-            return [self._replaced(item) for item in value]  # pyright: ignore
-        return value
-
-
-def _bounded(names: Mapping[str, str]) -> re.Pattern[str] | None:
-    if not names:
-        return None
-    longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![A-Za-z0-9{{])(?:{longest_first})(?![A-Za-z0-9}}])")
-
-
-def _unique(name: str, token: str) -> str:
-    """A name of the same form that was never used: digits stay digits, an address keeps its domain."""
-    if name.isdigit():
-        return str(
-            int(token, 36) % 9 * 10 ** (len(name) - 1) + int(token, 36) % 10 ** (len(name) - 1) + 10 ** (len(name) - 1)
-        )[: len(name)]
-    local, at, domain = name.partition("@")
-    return local + token + at + domain
-
-
-class World:
-    """The instances of one run, by slot; all of them are fresh, and all of them end with it."""
-
-    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode()) -> None:
-        self._pool = pool
-        self._mode = mode
-        self._slots = slots
-        self._instances: dict[int, Instance] = {}
-        self._used: list[Instance] = []
-        self._kit: Kit | None = None
-        self._disk: Disk | None = None
-        self._lock = threading.Lock()
-
-    def __enter__(self) -> "World":
-        self._kit = self._pool.open_world()
-        try:
-            self._fill(self._kit)
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _fill(self, kit: Kit) -> None:
-        at_once = [slot for slot in range(self._slots) if slot not in self._mode.late]
-        if self._mode.common_disk:
-            self._disk = self._pool.fresh_disk(kit)
-            for slot in at_once:
-                self._put(
-                    slot,
-                    self._pool.start_on(
-                        self._disk, first=not self._used, common_randomness=self._mode.common_randomness
-                    ),
-                )
-        elif self._mode.common_randomness:
-            for slot, instance in zip(
-                at_once, self._pool.start_all(kit, len(at_once), common_randomness=True), strict=True
-            ):
-                self._put(slot, instance)
-        else:
-            for slot in at_once:
-                self._put(slot, self._pool.take(kit, more=len(at_once) - slot - 1))
-
-    def _put(self, slot: int, instance: Instance) -> None:
-        self._instances[slot] = instance
-        self._used.append(instance)
-
-    def instance(self, slot: int) -> Instance:
-        """The instance of a slot; a fresh one where there is none (any more)."""
-        with self._lock:
-            if slot not in self._instances:
-                assert self._kit is not None
-                if self._disk is not None:
-                    self._put(
-                        slot,
-                        self._pool.start_on(
-                            self._disk, first=not self._used, common_randomness=self._mode.common_randomness
-                        ),
-                    )
-                elif slot in self._mode.late or self._mode.common_randomness:
-                    disk = self._pool.fresh_disk(self._kit)
-                    alike = self._mode.common_randomness
-                    self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
-                else:
-                    self._put(slot, self._pool.take(self._kit))
-            return self._instances[slot]
-
-    @property
-    def instances(self) -> dict[int, Instance]:
-        """The instances as they stand, by slot."""
-        return self._instances
-
-    def crash(self, slot: int) -> None:
-        """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
-        instance = self._instances.pop(slot)
-        instance.kill()
-        if self._disk is None:
-            self._pool.dispose(instance)
-
-    def close(self) -> None:
-        """Ends all of it, in the background."""
-        for instance in self._used:
-            self._pool.dispose(instance)
-        if self._kit is not None:
-            self._pool.close_world(self._kit)
 
 
 @dataclass(frozen=True)

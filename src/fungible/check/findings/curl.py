@@ -5,7 +5,7 @@ import shlex
 
 from fungible.check.http.client import Request
 from fungible.check.model import Step
-from fungible.check.schedules.runner import Move
+from fungible.check.runs.runner import Move
 
 _OURS = frozenset(
     {"user-agent", "accept", "accept-encoding", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}

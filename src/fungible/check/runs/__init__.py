@@ -1,0 +1,1 @@
+"""Carrying out a flow, and what one instance answers to it."""

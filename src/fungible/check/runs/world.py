@@ -1,0 +1,110 @@
+"""The instances of one run, by slot: all fresh, and all ended with it."""
+
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+
+from fungible.check.instances.pool import Kit, Pool
+from fungible.check.instances.starter import Instance
+from fungible.check.isolation.disks import Disk
+
+
+@dataclass(frozen=True)
+class Mode:
+    """What a world's instances have in common, beyond what the target shares."""
+
+    common_disk: bool = False
+    common_randomness: bool = False
+    late: frozenset[int] = frozenset()
+    """Slots whose instance is started only when their first request comes."""
+
+
+class World:
+    """The instances of one run, by slot; all of them are fresh, and all of them end with it."""
+
+    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode()) -> None:
+        self._pool = pool
+        self._mode = mode
+        self._slots = slots
+        self._instances: dict[int, Instance] = {}
+        self._used: list[Instance] = []
+        self._kit: Kit | None = None
+        self._disk: Disk | None = None
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "World":
+        self._kit = self._pool.open_world()
+        try:
+            self._fill(self._kit)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _fill(self, kit: Kit) -> None:
+        at_once = [slot for slot in range(self._slots) if slot not in self._mode.late]
+        if self._mode.common_disk:
+            self._disk = self._pool.fresh_disk(kit)
+            for slot in at_once:
+                self._put(
+                    slot,
+                    self._pool.start_on(
+                        self._disk, first=not self._used, common_randomness=self._mode.common_randomness
+                    ),
+                )
+        elif self._mode.common_randomness:
+            for slot, instance in zip(
+                at_once, self._pool.start_all(kit, len(at_once), common_randomness=True), strict=True
+            ):
+                self._put(slot, instance)
+        else:
+            for slot in at_once:
+                self._put(slot, self._pool.take(kit, more=len(at_once) - slot - 1))
+
+    def _put(self, slot: int, instance: Instance) -> None:
+        self._instances[slot] = instance
+        self._used.append(instance)
+
+    def instance(self, slot: int) -> Instance:
+        """The instance of a slot; a fresh one where there is none (any more)."""
+        with self._lock:
+            if slot not in self._instances:
+                assert self._kit is not None
+                if self._disk is not None:
+                    self._put(
+                        slot,
+                        self._pool.start_on(
+                            self._disk, first=not self._used, common_randomness=self._mode.common_randomness
+                        ),
+                    )
+                elif slot in self._mode.late or self._mode.common_randomness:
+                    disk = self._pool.fresh_disk(self._kit)
+                    alike = self._mode.common_randomness
+                    self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
+                else:
+                    self._put(slot, self._pool.take(self._kit))
+            return self._instances[slot]
+
+    @property
+    def instances(self) -> dict[int, Instance]:
+        """The instances as they stand, by slot."""
+        return self._instances
+
+    def crash(self, slot: int) -> None:
+        """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
+        instance = self._instances.pop(slot)
+        instance.kill()
+        if self._disk is None:
+            self._pool.dispose(instance)
+
+    def close(self) -> None:
+        """Ends all of it, in the background."""
+        for instance in self._used:
+            self._pool.dispose(instance)
+        if self._kit is not None:
+            self._pool.close_world(self._kit)

@@ -1,0 +1,1 @@
+"""The smallest sequence that shows a break, and what kind of state is behind it."""
