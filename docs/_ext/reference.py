@@ -17,7 +17,8 @@ import msgspec
 from msgspec import NODEFAULT, UNSET, Struct, UnsetType
 from sphinx.application import Sphinx
 
-from fungible.check import fixes, model
+from fungible.check import model
+from fungible.check.findings import fixes
 from fungible.cli.main import build_parser
 
 MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)

@@ -25,7 +25,8 @@ from typing import Any, get_args
 import pytest
 import yaml
 
-from fungible.check import checkfile, model, pytest_plugin
+from fungible.check import checkfile, model
+from fungible.check.suites import pytest_plugin
 from fungible.cli.main import build_parser
 
 ROOT = Path(__file__).resolve().parents[2]
