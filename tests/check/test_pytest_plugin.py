@@ -464,7 +464,7 @@ def test_nothing_of_it_is_there(request):
     assert request.config.pluginmanager.has_plugin("fungible")
     assert not request.config.pluginmanager.has_plugin("fungible-scatter")
     ours = {name for name in sys.modules if name.startswith("fungible.")}
-    assert ours <= {"fungible.check", "fungible.check.suites.pytest_plugin"}
+    assert ours <= {"fungible.check", "fungible.check.suites", "fungible.check.suites.pytest_plugin"}
 
 def test_base_url(fungible_base_url):
     assert fungible_base_url == "http://127.0.0.1:8000"

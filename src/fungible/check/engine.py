@@ -279,8 +279,7 @@ class Check:
                 "again (--har recording.har, --openapi file, or --file check.toml)"
             )
         deciding = [finding for finding in self._findings if finding.schedule in DECIDING]
-        judged = not self._reasons and ran & DECIDING
-        verdict = "stateful" if deciding else "stateless" if judged else "unjudged"
+        verdict = "stateful" if deciding else "unjudged" if self._reasons else "stateless"
         reason = "; ".join(self._reasons)
         return Report(
             verdict=verdict,

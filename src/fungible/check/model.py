@@ -320,8 +320,8 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 nothing found, 1 found, 2 could not judge, of which `reason` tells why."""
-        if self.verdict == "unjudged" and self.reason:
+        """0 nothing found, 1 found, 2 could not judge."""
+        if self.verdict == "unjudged":
             return 2
         return 1 if self.findings else 0
 

@@ -14,6 +14,7 @@ from fungible.check.errors import StartError
 from fungible.check.instances.starter import Instance, Starter
 from fungible.check.isolation.disks import Disk
 
+_KITS_AHEAD = 2
 _MAX_SHARED_BYTES = 512 * 1024 * 1024
 
 
@@ -52,8 +53,9 @@ class Pool:
         self._kits = 0
         self._closed = False
         self.on_start: Callable[[int], None] = lambda count: None
-        self._next = self._new_kit()
-        self._refill(self._next)
+        # Each world has a kit of its own where paths are shared: the next ones are made ready ahead of time.
+        self._ahead = deque(self._new_kit() for _ in range(_KITS_AHEAD if self._shared else 1))
+        self._refill()
 
     @property
     def starts(self) -> int:
@@ -63,14 +65,15 @@ class Pool:
     def open_world(self) -> Kit:
         """A kit for one run; with shared paths it is used once, else it is common to all."""
         if not self._shared:
-            return self._next
+            return self._ahead[0]
+        fresh = self._new_kit()
         with self._condition:
-            kit, self._next = self._next, self._new_kit()
-        return kit
+            self._ahead.append(fresh)
+            return self._ahead.popleft()
 
     def close_world(self, kit: Kit) -> None:
         """Ends what was started for a kit and not used."""
-        if kit is self._next:
+        if not self._shared:
             return
         with self._condition:
             kit.closed = True
@@ -93,7 +96,7 @@ class Pool:
                 self._raise_error()
                 self._condition.wait(0.2)
             instance = kit.ready.popleft()
-        self._refill(self._next)
+        self._refill()
         return instance
 
     def fresh_disk(self, kit: Kit) -> Disk:
@@ -171,11 +174,12 @@ class Pool:
             _copy(path, copies[path])
         return Kit(copies, directory=directory)
 
-    def _refill(self, kit: Kit) -> None:
+    def _refill(self) -> None:
         with self._condition:
             # An instance warmed for one world only is lost where that world needs fewer.
-            warm = 2 if self._shared else self._warm
-            self._ask(kit, max(0, warm - len(kit.ready) - kit.coming))
+            warm = 1 if self._shared else self._warm
+            for kit in self._ahead:
+                self._ask(kit, max(0, warm - len(kit.ready) - kit.coming))
 
     def _ask(self, kit: Kit, count: int) -> None:
         """Begins `count` more starts for a kit; the caller holds the condition."""
@@ -192,7 +196,7 @@ class Pool:
         try:
             self.on_start(number)
             disk = self.fresh_disk(kit)
-            instance = self._starter.start(disk, number)
+            instance = self._starter.start(disk, number, wanted=lambda: not kit.closed)
         except BaseException as error:
             with self._condition:
                 if not kit.closed:  # else it was under way when its world ended, and nobody waits for it

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,7 +130,15 @@ class Starter:
         base.mkdir()
         return Disk(self._layout, self.isolation, base, shared_at=shared_at)
 
-    def start(self, disk: Disk, number: int, *, first: bool = True, common_randomness: bool = False) -> Instance:
+    def start(
+        self,
+        disk: Disk,
+        number: int,
+        *,
+        first: bool = True,
+        common_randomness: bool = False,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Instance:
         """Prepares the disk where it is fresh (`first`), starts the application on it, waits until it is ready.
 
         Raises:
@@ -154,7 +162,7 @@ class Starter:
         )
         instance = Instance(number, Address("127.0.0.1", port), disk, process)
         try:
-            self._wait_ready(instance, text)
+            self._wait_ready(instance, text, wanted)
         except BaseException:
             process.kill()
             raise
@@ -164,7 +172,7 @@ class Starter:
             disk.mark()
         return instance
 
-    def _wait_ready(self, instance: Instance, command: str) -> None:
+    def _wait_ready(self, instance: Instance, command: str, wanted: Callable[[], bool]) -> None:
         ready = self.target.ready
         assert instance.process is not None
         process = instance.process
@@ -176,8 +184,8 @@ class Starter:
         )
         pause, answer = 0.01, Answer(error="connection refused")
         while time.monotonic() < end:
-            if self.cancelled.is_set():
-                raise StartError("stopped")
+            if self.cancelled.is_set() or not wanted():
+                raise StartError("no longer wanted")
             if not process.alive():
                 raise StartError(_ended_words(command, process))
             answer = send(instance.address, request, timeout_s=min(5.0, max(0.5, end - time.monotonic())))

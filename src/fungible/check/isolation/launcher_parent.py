@@ -146,9 +146,11 @@ def _become(request: Message, log: int, told: socket, parent: int, host_proc: in
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.chdir(request["directory"])
-        # Python ignores these two, and a program that is started would inherit that.
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        # Python ignores two, and whoever called the check may ignore more (nohup, a job in the background): a program
+        # that is started would inherit that.
+        for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_DFL)
         listeners = [draws.prepare(request["environment"])] if draws else []
         send(told, {"pid": own_number(host_proc)}, listeners)
         os.execve(_SHELL, ["sh", "-c", request["command"]], request["environment"])  # noqa: S606

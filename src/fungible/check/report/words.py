@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from fungible.check.model import SCHEDULES, Finding, Report, Severity, WitnessRequest
+from fungible.check.model import DECIDING, SCHEDULES, Finding, Report, Severity, WitnessRequest
 
 RANK: Final[dict[Severity, int]] = {"BREAKING": 0, "HIGH": 1, "MEDIUM": 2}
 SCHEDULE_WORDS: Final[dict[str, str]] = {
@@ -79,13 +79,14 @@ def headline(report: Report) -> tuple[str, str]:
     """The verdict: in one or two words, and the sentence after them."""
     number = len(report.findings)
     if report.verdict == "unjudged":
-        if not report.reason:
-            found = f" ({tally(report.findings)})" if number else ""
-            return (
-                "NO VERDICT",
-                f"Of scatter, crash and warm, which decide, none was run; found: {count(number, 'finding')}{found}.",
-            )
-        return "NOT JUDGED", lines(report.reason)
+        return "NOT JUDGED", lines(report.reason) or "The baseline gives no ground to judge from."
+    ran = {schedule.name for schedule in report.schedules if schedule.runs}
+    if report.schedules and not ran & DECIDING:
+        found = f": {tally(report.findings)}" if number else ""
+        return (
+            "NO VERDICT",
+            f"None of scatter, crash and warm, which decide, was run; {count(number, 'finding')}{found}.",
+        )
     if report.verdict == "stateful":
         return (
             "STATEFUL",

@@ -83,7 +83,7 @@ class Subject:
         with self._turn if self.reset is not None else contextlib.nullcontext():
             if self.reset is not None:
                 self.reset()
-            with World(self.pool, slots_of(moves), mode) as world:
+            with World(self.pool, slots_of(moves), mode, kills=sum(move.kill_after for move in moves)) as world:
                 runner = Runner(world, self.conditions, token, on_request=self.count)
                 trace = runner.run(moves, until=until)
                 look(world, trace)

@@ -8,6 +8,9 @@ from fungible.check.instances.pool import Kit, Pool
 from fungible.check.instances.starter import Instance
 from fungible.check.isolation.disks import Disk
 
+_MOST_AHEAD = 3
+"""How many instances are asked for before they are needed."""
+
 
 @dataclass(frozen=True)
 class Mode:
@@ -22,10 +25,11 @@ class Mode:
 class World:
     """The instances of one run, by slot; all of them are fresh, and all of them end with it."""
 
-    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode()) -> None:
+    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode(), *, kills: int = 0) -> None:
         self._pool = pool
         self._mode = mode
         self._slots = slots
+        self._kills = kills
         self._instances: dict[int, Instance] = {}
         self._used: list[Instance] = []
         self._kit: Kit | None = None
@@ -64,7 +68,7 @@ class World:
                 self._put(slot, instance)
         else:
             for slot in at_once:
-                self._put(slot, self._pool.take(kit, more=len(at_once) - slot - 1))
+                self._put(slot, self._pool.take(kit, more=min(_MOST_AHEAD, len(at_once) - slot - 1 + self._kills)))
 
     def _put(self, slot: int, instance: Instance) -> None:
         self._instances[slot] = instance
@@ -87,7 +91,7 @@ class World:
                     alike = self._mode.common_randomness
                     self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
                 else:
-                    self._put(slot, self._pool.take(self._kit))
+                    self._put(slot, self._pool.take(self._kit, more=min(_MOST_AHEAD, self._kills)))
             return self._instances[slot]
 
     @property
@@ -97,6 +101,7 @@ class World:
 
     def crash(self, slot: int) -> None:
         """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
+        self._kills -= 1
         instance = self._instances.pop(slot)
         instance.kill()
         if self._disk is None:
