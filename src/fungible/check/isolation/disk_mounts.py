@@ -122,10 +122,11 @@ def _is_ours(folder: Path) -> bool:
 
 def _mounted_below(roots: Iterable[Path], mounts: Iterable[MountPoint]) -> list[Path]:
     """What is mounted strictly below any of `roots`: an overlay of those does not show it."""
-    known = tuple(roots)
-    below = {mount.at for mount in mounts if any(mount.at != root and mount.at.is_relative_to(root) for root in known)}
+    # As text: a machine may have many mounts, and this is done for each disk.
+    above = tuple(f"{str(root).rstrip('/')}/" for root in roots)
+    below = {mount.at for mount in mounts if str(mount.at).startswith(above)}
     return sorted(below)[:_MOST_MOUNTPOINTS]
 
 
 def _below_any(path: Path, folders: Iterable[Path]) -> bool:
-    return any(path.is_relative_to(folder) for folder in folders)
+    return f"{path}/".startswith(tuple(f"{str(folder).rstrip('/')}/" for folder in folders))

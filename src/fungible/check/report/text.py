@@ -150,7 +150,7 @@ class _Printer:
             f"{run.name} {count(run.runs, 'run')} {duration(run.seconds)}{f' ({one_line(run.note)})' if run.note else ''}"
             for run in self._report.schedules
         ]
-        if ran:
+        if any(run.runs for run in self._report.schedules):
             self._line(self._text(f" {self._glyphs.dot} ".join(ran), "dim"))
 
     def _text(self, text: str, style: str = "") -> Text:
