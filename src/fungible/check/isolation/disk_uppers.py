@@ -91,5 +91,7 @@ def upper_place(root: Path, candidates: Iterable[Path], mounts: Iterable[MountPo
 
 def _kind_of(path: Path, mounts: list[MountPoint]) -> str:
     """The file system that a path is on: that of the deepest mount point above, the latest where several are."""
-    above = [mount for mount in mounts if path.is_relative_to(mount.at)]
+    # As text: every mount of the machine is looked at, for each disk.
+    inside = f"{path}/"
+    above = [mount for mount in mounts if inside.startswith(f"{str(mount.at).rstrip('/')}/")]
     return max(reversed(above), key=lambda mount: len(mount.at.parts)).kind if above else ""
