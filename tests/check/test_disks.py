@@ -462,7 +462,9 @@ def test_programs_start_with_plain_signals_and_no_input(
 ) -> None:
     disk = make_disk(Layout(working), isolation)
     assert run(disk, "cat; yes | head -n 1") == "y\n"
-    assert run(disk, "grep SigIgn /proc/self/status").split()[1].strip("0") == ""
+    ignored = int(run(disk, "grep SigIgn /proc/self/status").split()[1], 16)
+    # 32 and 33 belong to the C library, which lets nobody set them; make passes them on ignored.
+    assert ignored & ~(0b11 << 31) == 0
     assert run(disk, "ls /proc/self/fd | wc -l").strip() == "4"
 
 
