@@ -57,6 +57,10 @@ class Diagnosing:
 
     def kind(self) -> Diagnosis:
         """Runs the experiments in the order in which they exclude each other."""
+        if self._mode.common_disk:
+            self._evidence.append("seen while the instances had one disk, so that faults of the disk could not hide it")
+        if self._mode.common_randomness:
+            self._evidence.append("seen while the instances drew the same random numbers at start, for the like reason")
         crash = any(move.kill_after for move in self._witness.moves)
         kind = self._crash() if crash else self._warmed() or self._disk() or self._secret() or self._process()
         return Diagnosis(kind, tuple(self._evidence + self._seen()), self._healed_by_disk)
