@@ -113,8 +113,8 @@ class Runner:
                 self._jars[visitor].set(name, value)
         return self._jars[visitor]
 
-    def run(self, moves: Sequence[Move], *, until: Callable[[Outcome], bool] = lambda outcome: False) -> Trace:
-        """Runs the moves, and stops after the first outcome for which `until` holds."""
+    def run(self, moves: Sequence[Move]) -> Trace:
+        """Runs the moves."""
         # After a kill, work may have to wait for a lease to run out: only then has it all the time the step gives it.
         self._poll_s = {} if any(move.kill_after for move in moves) else self._conditions.poll_s
         at = 0
@@ -124,8 +124,6 @@ class Runner:
                 group.append(moves[at + len(group)])
             outcomes = [self._one(group[0])] if len(group) == 1 else self._race(group)
             self.trace.outcomes.extend(outcomes)
-            if any(until(outcome) for outcome in outcomes):
-                break
             at += len(group)
         return self.trace
 

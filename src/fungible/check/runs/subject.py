@@ -11,7 +11,7 @@ from fungible.check.instances.pool import Pool
 from fungible.check.model import Flow
 from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, slots_of
-from fungible.check.runs.runner import Conditions, Move, Outcome, Runner, Trace, alone
+from fungible.check.runs.runner import Conditions, Move, Runner, Trace, alone
 from fungible.check.runs.world import Mode, World
 
 
@@ -72,7 +72,6 @@ class Subject:
         moves: Sequence[Move],
         mode: Mode | None = None,
         *,
-        until: Callable[[Outcome], bool] = lambda outcome: False,
         look: Callable[[World, Trace], None] = lambda world, trace: None,
     ) -> Trace:
         """Runs the moves on as many fresh instances as they name; `look` sees the instances before they end."""
@@ -85,7 +84,7 @@ class Subject:
                 self.reset()
             with World(self.pool, slots_of(moves), mode, kills=sum(move.kill_after for move in moves)) as world:
                 runner = Runner(world, self.conditions, token, on_request=self.count)
-                trace = runner.run(moves, until=until)
+                trace = runner.run(moves)
                 look(world, trace)
                 return trace
 
