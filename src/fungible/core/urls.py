@@ -1,0 +1,108 @@
+"""URLs that name a home: `redis://user:secret@host:6379/0?timeout_s=1`."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from fungible.core.errors import SettingError
+
+
+class HomeURL(NamedTuple):
+    """The parts of a URL that names a home, percent-decoded."""
+
+    scheme: str
+    username: str | None
+    password: str | None
+    hosts: tuple[tuple[str, int | None], ...]
+    """Host and port each; several for what runs on many servers."""
+    path: str
+    """What follows the hosts, without its leading slash."""
+    options: Mapping[str, str]
+
+    @property
+    def redacted(self) -> str:
+        """The URL for messages and logs: no user name, no password, no options."""
+        hosts = ",".join(f"{_bracketed(host)}:{port}" if port else _bracketed(host) for host, port in self.hosts)
+        if not hosts:
+            return f"{self.scheme}:{self.path}"
+        return f"{self.scheme}://{hosts}/{self.path}".removesuffix("/")
+
+    def option(self, name: str, default: str, *, allowed: tuple[str, ...] = ()) -> str:
+        """An option's text; `allowed` lists what it may say.
+
+        Raises:
+            SettingError: it says something else.
+        """
+        value = self.options.get(name, default)
+        if allowed and value not in allowed:
+            raise SettingError(f"{self.redacted}: the option {name}={value!r} can be {' or '.join(allowed)}")
+        return value
+
+    def seconds(self, name: str, default: float) -> float:
+        """An option that is a time in seconds.
+
+        Raises:
+            SettingError: it is no number above 0.
+        """
+        text = self.options.get(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise SettingError(f"{self.redacted}: the option {name}={text!r} must be a number of seconds above 0")
+        return value
+
+    def refuse_options_but(self, *known: str) -> None:
+        """Refuses an option that nothing reads: most likely it is misspelt, and would be missed.
+
+        Raises:
+            SettingError: there is one that is not in `known`.
+        """
+        unknown = sorted(set(self.options) - set(known))
+        if unknown:
+            raise SettingError(
+                f"{self.redacted}: there is no option {unknown[0]!r}; there are: {', '.join(sorted(known)) or 'none'}"
+            )
+
+
+def parse_home_url(text: str) -> HomeURL:
+    """Takes a URL apart.
+
+    Raises:
+        SettingError: `text` is no URL. The message never holds the password.
+    """
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        # The words of urlsplit may quote the login.
+        raise SettingError("a URL such as redis://localhost was expected; this one can't be taken apart") from None
+    if not parts.scheme:
+        raise SettingError("a URL with a scheme was expected, such as redis://localhost, sqlite:///data.db or memory:")
+    if not parts.netloc and "@" in parts.path and not text.startswith(f"{parts.scheme}:///"):
+        raise SettingError(f"{parts.scheme}: the login and the host must follow two slashes: {parts.scheme}://…")
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    return HomeURL(
+        scheme=parts.scheme,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        hosts=tuple(_host(part, parts.scheme) for part in hosts.split(",") if part),
+        path=unquote(parts.path[1:] if parts.netloc or text.startswith(f"{parts.scheme}:///") else parts.path),
+        options=dict(parse_qsl(parts.query, keep_blank_values=True)),
+    )
+
+
+def _host(text: str, scheme: str) -> tuple[str, int | None]:
+    try:
+        parts = urlsplit(f"//{text}")
+        return unquote(parts.hostname or ""), parts.port
+    except ValueError:
+        # Not quoted: where the "@" was left out it is user name and password.
+        raise SettingError(f"{scheme}: a host must be name, name:port, 1.2.3.4:port or [::1]:port") from None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

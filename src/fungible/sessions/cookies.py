@@ -1,0 +1,60 @@
+"""The session's cookie, in and out: scanned for by hand, as a parser for all cookies costs more than a request's rest."""
+
+import hashlib
+import hmac
+import os
+from typing import Final
+
+from fungible.core.keyring import KID_BYTES, KeyRing
+from fungible.core.sealing import from_base64url, to_base64url
+
+ID_BYTES: Final = 32
+TAG_BYTES: Final = 16
+COOKIE_CHARACTERS: Final = (KID_BYTES + ID_BYTES + TAG_BYTES) * 4 // 3 + 1
+
+
+def cookie_values(header: str, name: str) -> list[str]:
+    """The values of a cookie in a `Cookie` header; several where cookies of other paths or hosts have its name.
+
+    Source: RFC 6265 section 5.4, which sends them as `name=value; name=value`.
+    >>> cookie_values("a=1; session=xyz; notsession=2", "session")
+    ['xyz']
+    """
+    if name not in header:
+        return []
+    prefix = f"{name}="
+    return [part[len(prefix) :].strip() for part in map(str.strip, header.split(";")) if part.startswith(prefix)]
+
+
+def new_id() -> bytes:
+    """A session ID: 256 random bits."""
+    return os.urandom(ID_BYTES)
+
+
+def handle_of(session_id: bytes) -> str:
+    """What names the session in the store: from a copy of the store nobody can make a cookie."""
+    return to_base64url(hashlib.blake2b(session_id, digest_size=32, person=b"fungible-session").digest())
+
+
+def signed_id(session_id: bytes, ring: KeyRing) -> str:
+    """The ID as the cookie carries it, with a tag: what we did not issue is refused without asking the store."""
+    key = ring.current()
+    return to_base64url(key.kid + session_id + _tag(session_id, key.secret))
+
+
+def verified_id(text: str, ring: KeyRing) -> tuple[bytes, bool] | None:
+    """The ID in a cookie, and whether the ring's current key has signed it; None if no key of ours has."""
+    if len(text) != COOKIE_CHARACTERS:
+        return None
+    raw = from_base64url(text)
+    if raw is None:
+        return None
+    kid, session_id, tag = raw[:KID_BYTES], raw[KID_BYTES:-TAG_BYTES], raw[-TAG_BYTES:]
+    key = ring.find(kid)
+    if key is None or not hmac.compare_digest(tag, _tag(session_id, key.secret)):
+        return None
+    return session_id, kid == ring.current().kid
+
+
+def _tag(session_id: bytes, secret: bytes) -> bytes:
+    return hashlib.blake2b(session_id, key=secret, digest_size=TAG_BYTES, person=b"fungible-cookie").digest()

@@ -1,0 +1,120 @@
+"""The feed that tells every instance which sessions have ended, so that none goes by a snapshot of one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+from weakref import WeakKeyDictionary
+
+import msgspec
+
+from fungible.stores.contract import Store
+
+TOPIC: Final = "session-revocations"
+QUIET_S: Final = 10.0
+"""Without a request for that long an instance stops asking; the next request asks first."""
+
+
+class Revocation(msgspec.Struct, frozen=True, array_like=True):
+    """One ID that is dead from an instant on, in Unix seconds."""
+
+    handle: str
+    from_s: float
+    forget_at: float
+
+
+class _Follower:
+    """What one event loop knows of the feed."""
+
+    def __init__(self) -> None:
+        self.cursor: str | None = None
+        self.asked_at = float("-inf")
+        self.used_at = float("-inf")
+        self.asking = asyncio.Lock()
+        self.task: asyncio.Task[None] | None = None
+        self.known: dict[str, Revocation] = {}
+
+
+class Revocations:
+    """Follows the feed in the background while there are requests, so that a request asks the store nothing.
+
+    Args:
+        store: Where the feed is.
+        bound_s: What is known is never older than that many seconds; where the store does not answer, nobody is let in.
+        keep_s: How long an entry matters: as long as a snapshot may be trusted.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        bound_s: float,
+        keep_s: float,
+        now: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._bound_s = bound_s
+        self._keep_s = keep_s
+        self._now = now
+        self._monotonic = monotonic
+        self._followers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Follower] = WeakKeyDictionary()
+
+    async def publish(self, handle: str, *, from_s: float) -> None:
+        """Tells all instances that an ID is dead from an instant on."""
+        keep_s = max(from_s - self._now(), 0) + self._keep_s
+        item = msgspec.msgpack.encode(Revocation(handle, from_s, self._now() + keep_s))
+        await self._store.append(TOPIC, item, ttl_s=keep_s)
+        self._learn(self._follower(), item)
+
+    async def is_revoked(self, handle: str) -> bool:
+        """Whether the ID is dead, by what is known and no older than the bound.
+
+        Raises:
+            StoreUnavailableError: the feed could not be read for longer than the bound.
+        """
+        follower = self._follower()
+        follower.used_at = self._monotonic()
+        if follower.used_at - follower.asked_at > self._bound_s:
+            async with follower.asking:
+                if self._monotonic() - follower.asked_at > self._bound_s:
+                    await self._ask(follower)
+        if follower.task is None or follower.task.done():
+            follower.task = asyncio.create_task(self._follow(follower), name="fungible-session-revocations")
+        found = follower.known.get(handle)
+        return found is not None and found.from_s <= self._now()
+
+    async def _follow(self, follower: _Follower) -> None:
+        while self._monotonic() - follower.used_at < QUIET_S:
+            await asyncio.sleep(self._bound_s / 3)
+            try:
+                async with follower.asking:
+                    await self._ask(follower)
+            except Exception:  # noqa: S112 - the next request asks itself, and its caller is told
+                continue
+
+    async def _ask(self, follower: _Follower) -> None:
+        # From before the question: what is appended while it is under way may be missing in the answer.
+        asked_at = self._monotonic()
+        page = await self._store.since(TOPIC, follower.cursor)
+        for item in page.items:
+            self._learn(follower, item)
+        follower.cursor, follower.asked_at = page.cursor, asked_at
+        now = self._now()
+        for handle in [handle for handle, known in follower.known.items() if known.forget_at <= now]:
+            del follower.known[handle]
+
+    def _learn(self, follower: _Follower, item: bytes) -> None:
+        revocation = msgspec.msgpack.decode(item, type=Revocation)
+        known = follower.known.get(revocation.handle)
+        if known is None or revocation.from_s < known.from_s:
+            follower.known[revocation.handle] = revocation
+
+    def _follower(self) -> _Follower:
+        loop = asyncio.get_running_loop()
+        follower = self._followers.get(loop)
+        if follower is None:
+            follower = self._followers[loop] = _Follower()
+        return follower

@@ -1,0 +1,148 @@
+"""Sessions kept in the cookie itself, sealed: nothing is stored anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from fungible.core.errors import SettingError
+from fungible.core.keyring import KeyRing
+from fungible.core.sealing import Sealer
+from fungible.sessions.contract import SessionInfo
+from fungible.sessions.cookies import cookie_values
+from fungible.sessions.errors import SessionTooLargeError
+from fungible.sessions.session import Session, apply
+from fungible.sessions.settings import SessionSettings
+from fungible.sessions.state import META, SessionState, name_of
+from fungible.sessions.stored import MAX_COOKIES
+from fungible.stores.contract import Record
+
+NEEDS_A_STORE = "a sealed session is kept by the browser alone, so {what} needs a store: mode='stored' or 'snapshot'"
+
+
+class Sealed(msgspec.Struct, frozen=True, array_like=True):
+    """What the cookie carries."""
+
+    expires_at: float
+    fields: dict[str, bytes]
+
+
+encoder = msgspec.msgpack.Encoder()
+decoder = msgspec.msgpack.Decoder(Sealed)
+
+
+class SealedSessions:
+    """Sessions in cookies (AES-256-GCM).
+
+    No store is asked, and so: of two requests that write at once one is lost, and a copy of a cookie stays good until
+    it expires, also after signing out. Where that matters, keep sessions in a store.
+    """
+
+    def __init__(self, ring: KeyRing, settings: SessionSettings, *, now: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self._now = now
+        self._sealer = Sealer(ring, purpose="session")
+        self._name = settings.cookie.full_name
+        self._attributes = settings.cookie.attributes(settings.idle_timeout_s if settings.cookie.persistent else None)
+        self._cleared = f"{self._name}={settings.cookie.attributes(0)}"
+
+    async def load(self, cookie_header: str) -> Session:
+        """The session in a request's cookie."""
+        now = self._now()
+        for text in cookie_values(cookie_header, self._name)[:MAX_COOKIES]:
+            opened = self._sealer.open(text)
+            try:
+                sealed = None if opened is None else decoder.decode(opened.data)
+            except msgspec.DecodeError:
+                sealed = None
+            if opened is None or sealed is None:
+                self.notice("cookie_refused", length=len(text))
+                continue
+            if sealed.expires_at <= now:
+                self.notice("session_unknown")
+                continue
+            record = Record("", sealed.fields, sealed.expires_at)
+            state = SessionState.of(record, handle="", session_id=None, now=now)
+            state.send_due = not opened.by_current_key
+            return Session(self, state)
+        return Session(self, SessionState(now))
+
+    async def write(self, session: Session) -> None:
+        """Seals what a request has changed into the next cookie."""
+        state = session.state
+        if session.read_only:
+            return
+        if self.settings.subject_key is not None:
+            session.follow_subject(self.settings.subject_key)
+        state.ended.clear()
+        changes = session.changes()
+        now = self._now()
+        if state.record is None:
+            if not any(value is not None for value in changes.values()):
+                return
+            state.begin(now)
+        elif not changes and not state.rotation_due and not self._extension_due(state, state.record, now):
+            return
+        fields = apply(state.fields, changes)
+        fields[META] = state.meta()
+        ends_at = min(now + self.settings.idle_timeout_s, state.created_at + self.settings.absolute_timeout_s)
+        self._sealed(fields, ends_at)
+        state.record = Record("", fields, ends_at)
+        state.handle = ""
+        state.rotation_due = False
+        state.send_due = True
+        session.written(fields)
+
+    def set_cookie(self, session: Session) -> str | None:
+        """The `Set-Cookie` header that the response needs."""
+        state = session.state
+        if state.send_due and state.record is not None:
+            state.send_due = state.clear_due = False
+            state.had_cookie = True
+            return f"{self._name}={self._sealed(state.record.fields, state.record.expires_at)}{self._attributes}"
+        if state.clear_due:
+            state.clear_due = False
+            return self._cleared
+        return None
+
+    async def rotate(self, session: Session) -> None:
+        """Seals anew with the response. There is no ID that somebody could have planted."""
+        session.state.rotation_due = session.state.record is not None
+
+    async def end(self, session: Session) -> None:
+        """Takes the cookie back from the browser. A copy of it stays good until it expires."""
+
+    async def end_by_handle(self, handle: str) -> None:
+        """Can't be done without a store."""
+        raise SettingError(NEEDS_A_STORE.format(what="ending another one"))
+
+    async def end_all(self, subject: str, *, keep: str | None = None) -> int:
+        """Can't be done without a store."""
+        raise SettingError(NEEDS_A_STORE.format(what="signing out everywhere"))
+
+    async def sessions_of(self, subject: str | None, *, current: str | None = None) -> list[SessionInfo]:
+        """Can't be done without a store."""
+        raise SettingError(NEEDS_A_STORE.format(what="a list of sessions"))
+
+    def notice(self, event: str, **details: Any) -> None:
+        """Tells the application's metrics what happened."""
+        self.settings.on_event(event, details)
+
+    def _extension_due(self, state: SessionState, record: Record, now: float) -> bool:
+        settings = self.settings
+        if record.expires_at - now > settings.idle_timeout_s - settings.touch_after_s:
+            return False
+        ends_at = min(now + settings.idle_timeout_s, state.created_at + settings.absolute_timeout_s)
+        return ends_at - record.expires_at >= settings.touch_after_s
+
+    def _sealed(self, fields: Mapping[str, bytes], expires_at: float) -> str:
+        text = self._sealer.seal(encoder.encode(Sealed(expires_at, dict(fields))))
+        size = len(text) + len(self._name)
+        if size > self.settings.max_cookie_bytes:
+            sizes = ((name_of(field), len(data)) for field, data in fields.items())
+            largest = sorted(((name, size) for name, size in sizes if name is not None), key=lambda item: -item[1])
+            raise SessionTooLargeError(size_bytes=size, max_bytes=self.settings.max_cookie_bytes, largest=largest[:3])
+        return text

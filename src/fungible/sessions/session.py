@@ -1,0 +1,363 @@
+"""The session that an application holds: a mutable mapping that knows what was changed in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, MutableMapping
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, cast
+from uuid import UUID
+
+from fungible.core.codec import decode, encode
+from fungible.sessions.errors import SessionConflict, SessionReadOnlyError
+from fungible.sessions.merging import MISSING, Path, merge
+from fungible.sessions.state import SessionState, field_of, name_of
+from fungible.stores.contract import REMOVED, Changes, Fields, check_name
+
+if TYPE_CHECKING:
+    from fungible.sessions.contract import SessionInfo, Sessions
+
+# What can't change inside: such a value needs no look at the end of the request.
+UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None), datetime, Decimal, UUID})
+KEPT: Final = (str, int, float, bytes, bytearray, type(None), dict, list, tuple, datetime, Decimal, UUID)
+
+
+class Session(MutableMapping[str, Any]):
+    """What one visitor left: `request.session`.
+
+    Values are JSON's types, bytes, datetime, Decimal and UUID; keys are strings. Values are decoded when they are asked
+    for, and changes inside of them are seen. What is changed is written when the response starts.
+    """
+
+    __slots__ = (
+        "_assigned",
+        "_counters",
+        "_merged",
+        "_plain",
+        "_removed",
+        "_sessions",
+        "_state",
+        "_values",
+        "accessed",
+        "read_only",
+    )
+
+    def __init__(self, sessions: Sessions, state: SessionState, *, read_only: str = "") -> None:
+        self._sessions = sessions
+        self._state = state
+        self._values: dict[str, Any] = {}
+        self._assigned: set[str] = set()
+        self._removed: set[str] = set()
+        self._plain: set[str] = set()
+        self._counters: set[Path] = set()
+        self._merged: dict[str, Any] = {}
+        self.accessed = False
+        """Whether the application has looked: then the response depends on the cookie."""
+        self.read_only = read_only
+        """Why it can't be changed; empty where it can."""
+
+    # --- the mapping ---
+
+    def __getitem__(self, key: str) -> Any:
+        self.accessed = True
+        field = field_of(key)
+        values = self._values
+        if field in values:
+            return values[field]
+        stored = self._state.fields.get(field)
+        if stored is None or field in self._removed:
+            raise KeyError(key)
+        value = values[field] = decode(stored)
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._writable()
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - what untyped callers do
+            raise TypeError(f"a session's keys are strings: {key!r} is of type {type(key).__name__!r}")
+        if not isinstance(value, KEPT):
+            # Told here, where the traceback shows the line; what is deeper inside is told when it is written.
+            encode_field(key, value)
+        self._put(key, value)
+        self._plainly_set(key)
+
+    def __delitem__(self, key: str) -> None:
+        self._writable()
+        field = field_of(key)
+        if key not in self:
+            raise KeyError(key)
+        self._values.pop(field, None)
+        self._assigned.discard(field)
+        if field in self._state.fields:
+            self._removed.add(field)
+        self._plainly_set(key)
+
+    def __contains__(self, key: object) -> bool:
+        self.accessed = True
+        if not isinstance(key, str):
+            return False
+        field = field_of(key)
+        return field in self._values or (field in self._state.fields and field not in self._removed)
+
+    def __iter__(self) -> Iterator[str]:
+        self.accessed = True
+        names = [name_of(field) for field in self._state.fields if field not in self._removed]
+        names += [name_of(field) for field in self._values if field not in self._state.fields]
+        return iter([name for name in names if name is not None])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        # No values: they would end up in logs.
+        return f"<Session with {', '.join(map(repr, self)) or 'nothing'}>"
+
+    def clear(self) -> None:
+        """Ends this session when the response starts; what is set after this begins another one, with another ID."""
+        self._writable()
+        self.forget()
+        self._state.abandon(end_later=True)
+
+    def increment(self, key: str | Path, by: float = 1) -> Any:
+        """Adds to a number, so that no addition of another request is lost; a missing number counts as 0.
+
+        Args:
+            key: The key, or the keys of nested mappings: `("stats", "visits")`.
+            by: What is added; below 0, it is taken away.
+        Returns:
+            The sum as this request sees it.
+        Raises:
+            TypeError: the value is no number.
+        """
+        self._writable()
+        path = (key,) if isinstance(key, str) else tuple(key)
+        field = field_of(path[0])
+        place: MutableMapping[str, Any] = self
+        for name in path[:-1]:
+            if name not in place:
+                if place is self:
+                    self._put(name, {})
+                else:
+                    place[name] = {}
+            place = place[name]
+        before = place.get(path[-1], 0)
+        if isinstance(before, bool) or not isinstance(before, int | float):
+            raise TypeError(f"the session's {'.'.join(path)} is of type {type(before).__name__!r}: no number to add to")
+        if field not in self._plain:
+            # A number that this request also set or removed as a whole is no sum of additions any more.
+            self._counters.add(path)
+        if place is self:
+            self._put(path[0], before + by)
+        else:
+            place[path[-1]] = before + by
+        return before + by
+
+    # --- who it belongs to, and its life ---
+
+    @property
+    def subject(self) -> str | None:
+        """Who is signed in, if the application has said so. Setting it gives the session a new ID with the response."""
+        return self._state.subject
+
+    @subject.setter
+    def subject(self, subject: str | None) -> None:
+        self._writable()
+        if subject != self._state.subject:
+            self._state.subject = subject
+            self._state.rotation_due = True
+
+    @property
+    def created_at(self) -> float:
+        """When it began, in Unix seconds."""
+        return self._state.created_at
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing of it is kept yet."""
+        return self._state.record is None
+
+    async def rotate(self, *, subject: str | None = None) -> None:
+        """Gives the session a new ID, now: at each sign-in and each change of privilege.
+
+        What was changed so far is written with it. The old ID leads to the new one for a few seconds, for requests that
+        are already under way, and then to nothing.
+
+        Args:
+            subject: Who is signed in from now on, if that is to change.
+        """
+        self._writable()
+        if subject is not None:
+            self._state.subject = subject
+        await self._sessions.rotate(self)
+
+    async def end(self) -> None:
+        """Signs out, now: deletes the session, and no request that began earlier can bring it back."""
+        self._writable()
+        await self._sessions.end(self)
+        self.forget()
+        self._state.abandon(end_later=False)
+
+    async def end_all(self, subject: str | None = None, *, keep_this: bool = False) -> int:
+        """Ends every session of a subject, by default this session's, on all devices.
+
+        Args:
+            subject: Whose sessions; this session's own subject by default.
+            keep_this: Leaves this very session alive, as after a change of password.
+        Returns:
+            How many were ended.
+        """
+        self._writable()
+        whose = self._state.subject if subject is None else subject
+        if whose is None:
+            await self.end()
+            return 1
+        handle = self._state.handle
+        count = await self._sessions.end_all(whose, keep=handle if keep_this else None)
+        if not keep_this and self._state.subject == whose:
+            self.forget()
+            self._state.abandon(end_later=False)
+        return count
+
+    async def others(self) -> list[SessionInfo]:
+        """The live sessions of this session's subject, this one among them (`current`)."""
+        return await self._sessions.sessions_of(self._state.subject, current=self._state.handle)
+
+    async def save(self) -> None:
+        """Writes what was changed, now; otherwise it is written when the response starts."""
+        self._writable()
+        await self._sessions.write(self)
+
+    # --- for those who keep it ---
+
+    @property
+    def state(self) -> SessionState:
+        """Where it is kept, for those who keep it."""
+        return self._state
+
+    def follow_subject(self, key: str) -> None:
+        """Takes the subject from a value, where the application has set or removed that value."""
+        field = field_of(key)
+        if field in self._assigned or field in self._removed:
+            value = self._values.get(field)
+            self.subject = None if value is None else str(value)
+
+    def changed_since_written(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._removed or (self._values and self.changes()))
+
+    def changes(self) -> dict[str, bytes | Any]:
+        """The fields to write, by comparing what was touched with what was read.
+
+        Raises:
+            TypeError: a value can't be kept; the message names its key.
+        """
+        changes: dict[str, Any] = {}
+        fields, assigned = self._state.fields, self._assigned
+        for field, value in self._values.items():
+            if type(value) in UNCHANGING and field not in assigned:
+                continue
+            data = encode_field(field, value)
+            if fields.get(field) != data:
+                changes[field] = data
+        for field in self._removed:
+            changes[field] = REMOVED
+        return changes
+
+    def merged_with(self, current: Fields) -> dict[str, bytes | Any]:
+        """The fields to write over `current`, which others have made of what this session read.
+
+        Raises:
+            SessionConflict: values can't be merged, and the application asked to be told.
+        """
+        changes: dict[str, Any] = {}
+        overwritten: list[Path] = []
+        base = self._state.fields
+        for field in self.changes():
+            name = name_of(field) or field
+            outcome = merge(
+                decode(base[field]) if field in base else MISSING,
+                self._values.get(field, MISSING),
+                decode(current[field]) if field in current else MISSING,
+                path=(name,),
+                counters=self._counters,
+            )
+            overwritten += outcome.overwritten
+            self._merged[field] = outcome.value
+            data: Any = REMOVED if outcome.value is MISSING else encode_field(field, outcome.value)
+            if current.get(field, REMOVED) != data:
+                changes[field] = data
+        if overwritten:
+            places = [".".join(path) for path in overwritten]
+            if self._sessions.settings.conflicts == "raise":
+                self.forget()
+                raise SessionConflict(places=places)
+            self._sessions.notice("overwritten", places=places)
+        return changes
+
+    def written(self, fields: Fields) -> None:
+        """Goes on from what now is kept."""
+        self._state.fields = fields
+        for field, value in self._merged.items():
+            mine = self._values.pop(field, None)
+            if value is not MISSING:
+                self._values[field] = _become(mine, value)
+        self._reset()
+
+    def forget(self) -> None:
+        """Drops what was changed and not written."""
+        self._values.clear()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._assigned.clear()
+        self._removed.clear()
+        self._plain.clear()
+        self._counters.clear()
+        self._merged.clear()
+
+    def _put(self, key: str, value: Any) -> None:
+        field = field_of(key)
+        check_name(field, "session's key")
+        self._values[field] = value
+        self._assigned.add(field)
+        self._removed.discard(field)
+
+    def _plainly_set(self, key: str) -> None:
+        self._plain.add(field_of(key))
+        if self._counters:
+            self._counters = {path for path in self._counters if path[0] != key}
+
+    def _writable(self) -> None:
+        self.accessed = True
+        if self.read_only:
+            raise SessionReadOnlyError(f"the session can't be changed {self.read_only}")
+
+
+def _become(mine: Any, value: Any) -> Any:
+    """The merged value in the very list or dict that the application may still hold and change."""
+    if not (isinstance(mine, list) and isinstance(value, list)) and not (
+        isinstance(mine, dict) and isinstance(value, dict)
+    ):
+        return value
+    held: Any = cast(Any, mine)
+    held.clear()
+    (held.extend if isinstance(value, list) else held.update)(value)
+    return held
+
+
+def encode_field(key: str, value: object) -> bytes:
+    """A value's bytes.
+
+    Raises:
+        TypeError: it can't be kept; the message names the key.
+    """
+    try:
+        return encode(value)
+    except TypeError as error:
+        raise TypeError(f"session[{name_of(key) or key!r}]: {error}") from None
+
+
+def apply(fields: Fields, changes: Changes) -> dict[str, bytes]:
+    """Fields with changes made to them."""
+    result = {name: value for name, value in fields.items() if name not in changes}
+    result.update((name, value) for name, value in changes.items() if value is not REMOVED)
+    return result

@@ -1,0 +1,117 @@
+"""Stored sessions whose cookie also carries a sealed copy, by which a request that only reads may go for a while."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from fungible.core.keyring import KeyRing
+from fungible.core.sealing import Sealer
+from fungible.sessions.cookies import handle_of
+from fungible.sessions.revocations import Revocations
+from fungible.sessions.session import Session
+from fungible.sessions.settings import SessionSettings
+from fungible.sessions.state import SessionState
+from fungible.sessions.stored import StoredSessions, key_of
+from fungible.stores.contract import Record, Store
+
+KEEP_LONGER_S = 60.0
+"""Revocations are kept that much longer than snapshots are trusted, for clocks that are apart."""
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """What the cookie carries: the session's ID, and perhaps a copy of the session."""
+
+    id: bytes
+    taken_at: float
+    """When the store was asked, in Unix seconds; 0 where there is no copy to be trusted."""
+    expires_at: float = 0.0
+    incarnation: bytes = b""
+    fields: dict[str, bytes] = {}
+
+
+encoder = msgspec.msgpack.Encoder()
+decoder = msgspec.msgpack.Decoder(Snapshot)
+
+
+class SnapshotSessions(StoredSessions):
+    """Stored sessions with snapshots. A read within `freshness_s` of the last question asks the store nothing."""
+
+    def __init__(
+        self, store: Store, ring: KeyRing, settings: SessionSettings, *, now: Callable[[], float] = time.time
+    ) -> None:
+        super().__init__(store, ring, settings, now=now)
+        self._sealer = Sealer(ring, purpose="session-snapshot")
+        self._revocations = Revocations(
+            store,
+            bound_s=settings.revocation_bound_s,
+            keep_s=settings.freshness_s + KEEP_LONGER_S,
+            now=now,
+        )
+
+    async def read_cookie(self, text: str) -> SessionState | None:
+        """The state that one cookie's value names: from its copy while that is fresh, else from the store."""
+        opened = self._sealer.open(text)
+        if opened is None:
+            self.notice("cookie_refused", length=len(text))
+            return None
+        try:
+            snapshot = decoder.decode(opened.data)
+        except msgspec.DecodeError:
+            self.notice("cookie_refused", length=len(text))
+            return None
+        handle = handle_of(snapshot.id)
+        state = await self._trusted(snapshot, handle)
+        if state is None:
+            state = await self.read(snapshot.id, handle)
+            if state is None:
+                self.notice("session_unknown")
+                return None
+            # The answer brings the visitor a fresh copy.
+            state.send_due = state.copy_due = True
+        state.send_due = state.send_due or not opened.by_current_key
+        return state
+
+    async def _trusted(self, snapshot: Snapshot, handle: str) -> SessionState | None:
+        now = self.now()
+        # A copy from the future is one from an instance whose clock is ahead: it is not trusted for longer.
+        if not now - self.settings.freshness_s < snapshot.taken_at <= now + KEEP_LONGER_S:
+            return None
+        if snapshot.expires_at <= now or await self._revocations.is_revoked(handle):
+            return None
+        record = Record(key_of(handle), snapshot.fields, snapshot.expires_at, snapshot.incarnation)
+        return SessionState.of(record, handle=handle, session_id=snapshot.id, now=now)
+
+    async def write(self, session: Session) -> None:
+        """Keeps what a request has changed; then the copy in the cookie must not be trusted any more."""
+        record = session.state.record
+        await super().write(session)
+        if session.state.record is not record:
+            session.state.copy_due = False
+            session.state.send_due = session.state.send_due or not session.state.dead
+
+    async def rotate(self, session: Session) -> None:
+        """Writes what was changed, under a new ID."""
+        await super().rotate(session)
+        session.state.copy_due = False
+
+    def cookie_of(self, state: SessionState, session_id: bytes) -> str:
+        """The cookie's value: with a copy after a read, without one after a write.
+
+        The answers of two requests that wrote at once may reach the browser in either order, and each knows only its
+        own changes: so neither carries a copy, and the next read asks the store.
+        """
+        record = state.record
+        if record is not None and state.copy_due:
+            snapshot = Snapshot(session_id, self.now(), record.expires_at, record.incarnation, dict(record.fields))
+            text = self._sealer.seal(encoder.encode(snapshot))
+            if len(text) + len(self.settings.cookie.full_name) <= self.settings.max_cookie_bytes:
+                return text
+            self.notice("snapshot_too_large", size_bytes=len(text))
+        return self._sealer.seal(encoder.encode(Snapshot(session_id, 0)))
+
+    async def revoked(self, handle: str, *, from_s: float) -> None:
+        """Tells all instances that an ID is dead from an instant on."""
+        await self._revocations.publish(handle, from_s=from_s)

@@ -1,0 +1,153 @@
+"""Where a session is kept, and what is due for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from fungible.stores.contract import Fields, Record
+
+META: Final = "."
+"""The field that holds `Meta`."""
+NEXT: Final = ".next"
+"""The field that leads from an ID to the one it was rotated to."""
+ENDED: Final = ".ended"
+"""The field that marks a session whose deletion has begun."""
+NOTHING: Final[Mapping[str, bytes]] = {}
+
+
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """What is kept of a session beside its values."""
+
+    created_at: float
+    subject: str | None = None
+
+
+class Next(msgspec.Struct, frozen=True, array_like=True):
+    """Where a rotated ID leads."""
+
+    handle: str
+    dead_at: float
+    """From then on it leads nowhere, but for requests that had read it before."""
+    new_subject: bool
+    """Whether somebody else is signed in now: who comes with the old ID sees only what it always showed."""
+
+
+meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
+next_decoder: Final = msgspec.msgpack.Decoder(Next)
+encoder: Final = msgspec.msgpack.Encoder()
+
+
+class SessionState:
+    """Where one session is kept, as a request knows it."""
+
+    __slots__ = (
+        "_created_at",
+        "_meta",
+        "_subject",
+        "clear_due",
+        "copy_due",
+        "dead",
+        "ended",
+        "fields",
+        "had_cookie",
+        "handle",
+        "id",
+        "record",
+        "rotation_due",
+        "send_due",
+        "stale",
+    )
+
+    def __init__(self, now: float) -> None:
+        self._created_at = now
+        self._meta: bytes | None = None
+        self._subject: str | None = None
+        self.record: Record | None = None
+        self.fields: Fields = NOTHING
+        """The values as they were read, encoded, and the fields above."""
+        self.id: bytes | None = None
+        """The 32 random bytes that the cookie holds; None where another ID led here, or where there is none yet."""
+        self.handle: str | None = None
+        """What names the session without giving it away: a digest of the ID, and its place in the store."""
+        self.had_cookie = False
+        self.stale = False
+        """Whether this is what a rotated ID still shows, while the session has gone on under another one."""
+        self.rotation_due = False
+        self.send_due = False
+        self.clear_due = False
+        self.copy_due = False
+        """Whether the cookie may carry a copy of what was read."""
+        self.dead = False
+        """Whether it was ended while this request was under way: nothing that the request still does is kept."""
+        self.ended: list[str] = []
+        """Handles of sessions to be ended with the response."""
+
+    @classmethod
+    def of(cls, record: Record, *, handle: str, session_id: bytes | None, now: float) -> SessionState:
+        """The state of a session that was read."""
+        state = cls(now)
+        state.record = record
+        state.fields = record.fields
+        state._meta = record.fields.get(META)
+        state.handle = handle
+        state.id = session_id
+        state.had_cookie = True
+        return state
+
+    @property
+    def created_at(self) -> float:
+        """When the session began, in Unix seconds."""
+        self._read_meta()
+        return self._created_at
+
+    def begin(self, now: float) -> None:
+        """Makes the session one that begins now."""
+        self._read_meta()
+        self._created_at = now
+
+    @property
+    def subject(self) -> str | None:
+        """Who is signed in."""
+        self._read_meta()
+        return self._subject
+
+    @subject.setter
+    def subject(self, subject: str | None) -> None:
+        self._read_meta()
+        self._subject = subject
+
+    def meta(self) -> bytes:
+        """The field `META` as it is to be written."""
+        return encoder.encode(Meta(self.created_at, self.subject))
+
+    def abandon(self, *, end_later: bool) -> None:
+        """Leaves this session: what comes now is another one. `end_later`: it is still to be ended."""
+        if end_later and self.handle is not None:
+            self.ended.append(self.handle)
+        self.clear_due = self.had_cookie
+        self.record = self.id = self.handle = None
+        self.fields = NOTHING
+        self._meta = None
+        self._subject = None
+        self.rotation_due = self.stale = False
+
+    def _read_meta(self) -> None:
+        if self._meta is not None:
+            meta = meta_decoder.decode(self._meta)
+            self._meta = None
+            self._created_at, self._subject = meta.created_at, meta.subject
+
+
+def field_of(name: str) -> str:
+    """The field that holds a value: names that begin with a dot make room for ours."""
+    return name if name[:1] != "." else f".{name}"
+
+
+def name_of(field: str) -> str | None:
+    """The name of the value in a field; None for a field of ours."""
+    if field[:1] != ".":
+        return field
+    return field[1:] if field[:2] == ".." else None
