@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer, pip and make. Everything else is installed into .venv, from locks with hashes.
 #
-#   make demo    check the example shop and write demo/report.html
+#   make demo    check the example shop, as it was first and moved out of the process, and write demo/*.html
 #   make test    run the tests; those whose servers are not installed are skipped, by name
 #   make lint types docs bench    what their names say
 #   make lock    renew requirements/*.txt from pyproject.toml (UPGRADE=--upgrade takes newer releases)
@@ -23,18 +23,19 @@ STALE := $(shell test ! -e .venv/demo.stamp || grep -qsF "$(CURDIR)/.venv" .venv
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
-	@mkdir -p demo && rm -f demo/report.html
-	@status=0; PATH="$(CURDIR)/$(BIN):$$PATH" \
-	fungible check --file examples/shop/naive/check.toml --html demo/report.html || status=$$?; \
-	if [ $$status -eq 1 ] && [ -s demo/report.html ]; then \
+	@mkdir -p demo && rm -f demo/*.html demo/*.json
+	@for shop in naive moved; do \
+		status=0; PATH="$(CURDIR)/$(BIN):$$PATH" \
+		fungible check --file examples/shop/$$shop/check.toml --html demo/$$shop.html --json demo/$$shop.json || status=$$?; \
+		if [ $$status -gt 1 ]; then \
+			echo "The demo has failed: fungible check ended with status $$status." >&2; exit 2; \
+		fi; \
 		echo; \
-		echo "The shop keeps state in its process, and the check found it: that is what the demo shows."; \
-		echo "The same report for a browser: demo/report.html"; \
-	elif [ $$status -eq 0 ]; then \
-		echo "The demo has failed: the shop keeps state in its process, and the check found nothing." >&2; exit 2; \
-	else \
-		echo "The demo has failed: fungible check ended with status $$status." >&2; exit 2; \
-	fi
+	done
+	@$(BIN)/python examples/shop/before_and_after.py demo/naive.json demo/moved.json || { \
+		echo "The demo has failed: the shop that keeps state in its process should have findings, the other none." >&2; \
+		exit 2; }
+	@echo "The reports for a browser: demo/naive.html and demo/moved.html"
 
 test: .venv/dev.stamp
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs $(PYTEST_ARGS)

@@ -1,6 +1,6 @@
 """A small shop, as a first version would be: `uvicorn shop:app`, then http://127.0.0.1:8000.
 
-It works on one instance. README.md says what breaks on two, and `fungible check check.toml` shows it.
+It works on one instance. README.md says what breaks on two, and `fungible check --file check.toml` shows it.
 """
 
 from pathlib import Path

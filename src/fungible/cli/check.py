@@ -131,6 +131,7 @@ def _add_report(group: Any) -> None:
     group.add_argument("--format", choices=_FORMATS, default="text", help="format of the report (default text)")
     group.add_argument("--output", metavar="PATH", type=Path, help="where the report goes (default: standard output)")
     group.add_argument("--html", metavar="PATH", type=Path, help="also write the HTML report there")
+    group.add_argument("--json", metavar="PATH", type=Path, help="also write the JSON report there")
     group.add_argument("--quiet", action="store_true", help="no progress display")
 
 
@@ -164,7 +165,7 @@ def _interrupt(number: int, frame: object) -> None:
 
 def _refuse_unwritable(arguments: argparse.Namespace) -> None:
     """Found out before the work, not after it."""
-    for path in (arguments.output, arguments.html, arguments.write_flow):
+    for path in (arguments.output, arguments.html, arguments.json, arguments.write_flow):
         if path is not None and not path.absolute().parent.is_dir():
             raise CheckFileError(f"the folder of {path} does not exist")
         if path is not None and path.is_dir():
@@ -285,6 +286,8 @@ def _write(report: Report, arguments: argparse.Namespace, check_file: str | None
 
     if arguments.html is not None:
         arguments.html.write_bytes(to_html(report))
+    if arguments.json is not None:
+        arguments.json.write_bytes(to_json(report))
     if arguments.format == "text":
         _print(report, arguments.output)
         return

@@ -35,7 +35,9 @@ def questions(
             {"unsafe-repeat", "lost-update"},
             "repeat" in ran and _has_write(subjects),
             "unsafe requests sent twice took effect once",
-            missing="no flow has a request that changes something",
+            missing="no flow has a request that changes something"
+            if "repeat" in ran
+            else "the schedule repeat was not run",
         ),
         _answer(
             "Can any instance serve any request?",

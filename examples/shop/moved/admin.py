@@ -1,0 +1,42 @@
+"""What the administrator may do: change prices, unlock users, export orders."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
+from fastapi.responses import RedirectResponse
+
+from catalogue import all_products, wanted_product
+from database import connection
+from signing_in import MAX_FAILED_SIGN_INS, User
+from state import failed_sign_ins
+from web import page
+
+
+def administrator(user: User) -> None:
+    """Lets nobody else in."""
+    if user != "admin":
+        raise HTTPException(403, "Only the administrator may do this.")
+
+
+router = APIRouter(prefix="/admin", dependencies=[Depends(administrator)])
+
+
+@router.get("")
+def overview(request: Request) -> Response:
+    locked = [user for user, count in failed_sign_ins.items() if count >= MAX_FAILED_SIGN_INS]
+    return page(request, "admin.html", {"products": all_products().values(), "locked": locked})
+
+
+@router.post("/prices")
+def change_price(product: Annotated[int, Form()], euros: Annotated[float, Form(ge=0, le=10_000)]) -> Response:
+    wanted_product(product)
+    with connection() as db:
+        db.execute("update products set cents = ? where id = ?", (round(euros * 100), product))
+    all_products.cache_clear()
+    return RedirectResponse("/admin", 303)
+
+
+@router.post("/unlock")
+def unlock(user: Annotated[str, Form()]) -> Response:
+    failed_sign_ins.pop(user, None)
+    return RedirectResponse("/admin", 303)
