@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fungible.sessions.cookies import handle_of, new_id
-from fungible.sessions.session import apply
 from fungible.sessions.state import ENDED, META, NEXT, Next, SessionState, encoder, meta_decoder
+from fungible.sessions.values import apply
 from fungible.stores.contract import ABSENT, Record
 from fungible.stores.errors import ConflictError, GoneError
 

@@ -14,10 +14,11 @@ from fungible.core.sealing import Sealer
 from fungible.sessions.contract import SessionInfo
 from fungible.sessions.cookies import cookie_values
 from fungible.sessions.errors import SessionTooLargeError
-from fungible.sessions.session import Session, apply
+from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
 from fungible.sessions.state import META, SessionState, name_of
 from fungible.sessions.stored import MAX_COOKIES
+from fungible.sessions.values import apply
 from fungible.stores.contract import Record
 
 NEEDS_A_STORE = "a sealed session is kept by the browser alone, so {what} needs a store: mode='stored' or 'snapshot'"

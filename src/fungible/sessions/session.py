@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from fungible.core.codec import decode, encode
+from fungible.core.codec import decode
 from fungible.sessions.errors import SessionConflict, SessionReadOnlyError
 from fungible.sessions.merging import MISSING, Path, merge
 from fungible.sessions.state import SessionState, field_of, name_of
-from fungible.stores.contract import REMOVED, Changes, Fields, check_name
+from fungible.sessions.values import become, encode_field, look_of
+from fungible.stores.contract import REMOVED, Fields, check_name
 
 if TYPE_CHECKING:
     from fungible.sessions.contract import SessionInfo, Sessions
@@ -32,6 +33,7 @@ class Session(MutableMapping[str, Any]):
     __slots__ = (
         "_assigned",
         "_counters",
+        "_looks",
         "_merged",
         "_plain",
         "_removed",
@@ -46,6 +48,7 @@ class Session(MutableMapping[str, Any]):
         self._sessions = sessions
         self._state = state
         self._values: dict[str, Any] = {}
+        self._looks: dict[str, bytes | None] = {}
         self._assigned: set[str] = set()
         self._removed: set[str] = set()
         self._plain: set[str] = set()
@@ -68,6 +71,8 @@ class Session(MutableMapping[str, Any]):
         if stored is None or field in self._removed:
             raise KeyError(key)
         value = values[field] = decode(stored)
+        if type(value) not in UNCHANGING:
+            self._looks[field] = look_of(value)
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -253,7 +258,7 @@ class Session(MutableMapping[str, Any]):
         changes: dict[str, Any] = {}
         fields, assigned = self._state.fields, self._assigned
         for field, value in self._values.items():
-            if type(value) in UNCHANGING and field not in assigned:
+            if field not in assigned and (type(value) in UNCHANGING or self._looks_the_same(field, value)):
                 continue
             data = encode_field(field, value)
             if fields.get(field) != data:
@@ -296,15 +301,17 @@ class Session(MutableMapping[str, Any]):
     def written(self, fields: Fields) -> None:
         """Goes on from what now is kept."""
         self._state.fields = fields
+        self._looks.clear()
         for field, value in self._merged.items():
             mine = self._values.pop(field, None)
             if value is not MISSING:
-                self._values[field] = _become(mine, value)
+                self._values[field] = become(mine, value)
         self._reset()
 
     def forget(self) -> None:
         """Drops what was changed and not written."""
         self._values.clear()
+        self._looks.clear()
         self._reset()
 
     def _reset(self) -> None:
@@ -313,6 +320,10 @@ class Session(MutableMapping[str, Any]):
         self._plain.clear()
         self._counters.clear()
         self._merged.clear()
+
+    def _looks_the_same(self, field: str, value: object) -> bool:
+        look = self._looks.get(field)
+        return look is not None and look_of(value) == look
 
     def _put(self, key: str, value: Any) -> None:
         field = field_of(key)
@@ -330,34 +341,3 @@ class Session(MutableMapping[str, Any]):
         self.accessed = True
         if self.read_only:
             raise SessionReadOnlyError(f"the session can't be changed {self.read_only}")
-
-
-def _become(mine: Any, value: Any) -> Any:
-    """The merged value in the very list or dict that the application may still hold and change."""
-    if not (isinstance(mine, list) and isinstance(value, list)) and not (
-        isinstance(mine, dict) and isinstance(value, dict)
-    ):
-        return value
-    held: Any = cast(Any, mine)
-    held.clear()
-    (held.extend if isinstance(value, list) else held.update)(value)
-    return held
-
-
-def encode_field(key: str, value: object) -> bytes:
-    """A value's bytes.
-
-    Raises:
-        TypeError: it can't be kept; the message names the key.
-    """
-    try:
-        return encode(value)
-    except TypeError as error:
-        raise TypeError(f"session[{name_of(key) or key!r}]: {error}") from None
-
-
-def apply(fields: Fields, changes: Changes) -> dict[str, bytes]:
-    """Fields with changes made to them."""
-    result = {name: value for name, value in fields.items() if name not in changes}
-    result.update((name, value) for name, value in changes.items() if value is not REMOVED)
-    return result
