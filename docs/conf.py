@@ -18,6 +18,7 @@ needs_sphinx = "9.0"
 nitpicky = True
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["deflist"]
 myst_links_external_new_tab = False
 
 html_theme = "pydata_sphinx_theme"
