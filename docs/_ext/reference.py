@@ -15,11 +15,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
 from msgspec import NODEFAULT, UNSET, Struct, UnsetType
+from api import api
 from sphinx.application import Sphinx
 
 from fungible.check import model
 from fungible.check.findings import fixes
 from fungible.cli.main import build_parser
+from fungible.doctor.report import all_findings
+from fungible.stores.needs import NEEDS
 
 MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 FRAMEWORKS = {
@@ -204,6 +207,24 @@ def finding(kind: model.Kind) -> str:
     return "\n\n".join(parts)
 
 
+# --- postures ---------------------------------------------------------------------------------------------------------
+
+
+def postures() -> str:
+    """A section for each kind of state, with a table of the findings that its home can get."""
+    listed = list(all_findings())
+    head = ["code", "severity", "what would happen", "the way out"]
+    parts: list[str] = []
+    for kind in NEEDS:
+        rows = [
+            [f"`{found.code}`", found.severity.value, prose(found.problem), prose(found.way_out)]
+            for found in listed
+            if found.kind == kind
+        ]
+        parts.append(f"## {kind}\n\n{table(head, rows)}")
+    return "\n\n".join(parts)
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +247,9 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "report": lambda: structures(model.Report),
     "command-line": command_line,
     "findings": findings,
+    "postures": postures,
+    "api-stores": lambda: api("fungible.stores"),
+    "api-sessions": lambda: api("fungible.sessions"),
 }
 
 

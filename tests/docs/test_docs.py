@@ -28,6 +28,7 @@ import yaml
 from fungible.check import checkfile, model
 from fungible.check.suites import pytest_plugin
 from fungible.cli.main import build_parser
+from fungible.doctor.report import all_findings
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -101,6 +102,13 @@ def test_every_kind_of_finding_has_a_section_that_reports_can_link_to(site: Path
 def test_every_schedule_has_a_section(site: Path) -> None:
     page = page_of(site, "reference/schedules.html")
     assert [name for name in model.SCHEDULES if f'id="{name}"' not in page] == []
+
+
+def test_every_finding_of_the_doctor_has_an_entry_below_its_kind_of_state(site: Path) -> None:
+    page = page_of(site, "reference/postures.html")
+    for finding in all_findings():
+        section = page.partition(f'<section id="{finding.kind}">')[2].partition("</section>")[0]
+        assert f">{finding.code}</span>" in section, finding.code
 
 
 def options_of(parser: argparse.ArgumentParser) -> list[str]:
@@ -207,7 +215,7 @@ def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
 def environment() -> dict[str, str]:
     """What commands of the docs run with: the same Python first, and what the pages let the reader set."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "SESSION_SECRET": "only-for-this-test"}
+    return os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "SESSION_SECRET": "only-for-this-test, of 32 bytes or more"}
 
 
 SCENES = [page for page in PAGES if any(block.order == "test" for block in blocks_of(page))]

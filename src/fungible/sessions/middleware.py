@@ -189,13 +189,14 @@ def with_session_headers(message: Message, session: Session, set_cookie: str | N
     """The start of a response with what the session adds: `Set-Cookie`, and what keeps it out of shared caches."""
     if set_cookie is None and not session.accessed:
         return message
-    headers = list(message.get("headers", ()))
+    # A new list: an application may send one response object to several visitors.
+    headers = [*message.get("headers", ())]
     # A cache must not give this answer to other visitors (RFC 9110 section 12.5.5, RFC 9111 section 7.3).
-    if not any(name.lower() == b"vary" and b"cookie" in value.lower() for name, value in headers):
+    if not any(name == b"vary" and b"cookie" in value.lower() for name, value in headers):
         headers.append((b"vary", b"Cookie"))
     if set_cookie is not None:
         headers.append((b"set-cookie", set_cookie.encode("latin-1")))
-        if not any(name.lower() == b"cache-control" for name, _ in headers):
+        if not any(name == b"cache-control" for name, _ in headers):
             headers.append((b"cache-control", b"no-store"))
     return {**message, "headers": headers}
 

@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
 from fungible.sessions.contract import Sessions
 from fungible.sessions.sealed import SealedSessions
-from fungible.sessions.settings import SessionSettings
+from fungible.sessions.settings import MAX_COOKIE_BYTES, SessionSettings
 from fungible.sessions.snapshots import SnapshotSessions
 from fungible.sessions.stored import StoredSessions
-from fungible.stores.contract import Store
+from fungible.stores.contract import Guarantees, Reach, Store, Survives
 from fungible.stores.postures import Deployment, Home, require
 
 Mode = Literal["stored", "snapshot", "sealed"]
+IN_THE_BROWSER: Final = Guarantees(reach=Reach.FLEET, survives=Survives.MACHINE, max_record_bytes=MAX_COOKIE_BYTES)
+"""What a sealed cookie promises: each instance that a visitor comes to sees it."""
 
 
 def open_sessions(
@@ -54,7 +56,7 @@ def open_sessions(
 
 
 def homes_of(store: Store | None, mode: Mode) -> Sequence[Home]:
-    """Where sessions of that kind are kept; nowhere, if they are sealed into cookies."""
+    """Where sessions of that kind are kept."""
     if store is None or mode == "sealed":
-        return ()
+        return (Home(kind="session", home="cookie:", guarantees=IN_THE_BROWSER, seat="SessionMiddleware"),)
     return (Home(kind="session", home=store.home, guarantees=store.guarantees, seat="SessionMiddleware"),)

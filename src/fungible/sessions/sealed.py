@@ -78,7 +78,7 @@ class SealedSessions:
             return
         if self.settings.subject_key is not None:
             session.follow_subject(self.settings.subject_key)
-        state.ended.clear()
+        state.ended = ()
         changes = session.changes()
         now = self._now()
         if state.record is None:

@@ -20,8 +20,6 @@ class Session(TrackedValues):
     for, and changes inside of them are seen. What is changed is written when the response starts.
     """
 
-    __slots__ = ()
-
     def clear(self) -> None:
         """Ends this session when the response starts; what is set after this begins another one, with another ID."""
         self._writable()
@@ -53,9 +51,9 @@ class Session(TrackedValues):
         before = place.get(path[-1], 0)
         if isinstance(before, bool) or not isinstance(before, int | float):
             raise TypeError(f"the session's {'.'.join(path)} is of type {type(before).__name__!r}: no number to add to")
-        if field not in self._plain:
+        if field not in self.edits.plain:
             # A number that this request also set or removed as a whole is no sum of additions any more.
-            self._counters.add(path)
+            self.edits.counters.add(path)
         if place is self:
             self._put(path[0], before + by)
         else:

@@ -43,47 +43,30 @@ encoder: Final = msgspec.msgpack.Encoder()
 class SessionState:
     """Where one session is kept, as a request knows it."""
 
-    __slots__ = (
-        "_created_at",
-        "_meta",
-        "_subject",
-        "clear_due",
-        "copy_due",
-        "dead",
-        "ended",
-        "fields",
-        "had_cookie",
-        "handle",
-        "id",
-        "record",
-        "rotation_due",
-        "send_due",
-        "stale",
-    )
+    record: Record | None = None
+    fields: Fields = NOTHING
+    """The values as they were read, encoded, and the fields above."""
+    id: bytes | None = None
+    """The 32 random bytes that the cookie holds; None where another ID led here, or where there is none yet."""
+    handle: str | None = None
+    """What names the session without giving it away: a digest of the ID, and its place in the store."""
+    had_cookie = False
+    stale = False
+    """Whether this is what a rotated ID still shows, while the session has gone on under another one."""
+    rotation_due = False
+    send_due = False
+    clear_due = False
+    copy_due = False
+    """Whether the cookie may carry a copy of what was read."""
+    dead = False
+    """Whether it was ended while this request was under way: nothing that the request still does is kept."""
+    ended: tuple[str, ...] = ()
+    """Handles of sessions to be ended with the response."""
+    _meta: bytes | None = None
+    _subject: str | None = None
 
     def __init__(self, now: float) -> None:
         self._created_at = now
-        self._meta: bytes | None = None
-        self._subject: str | None = None
-        self.record: Record | None = None
-        self.fields: Fields = NOTHING
-        """The values as they were read, encoded, and the fields above."""
-        self.id: bytes | None = None
-        """The 32 random bytes that the cookie holds; None where another ID led here, or where there is none yet."""
-        self.handle: str | None = None
-        """What names the session without giving it away: a digest of the ID, and its place in the store."""
-        self.had_cookie = False
-        self.stale = False
-        """Whether this is what a rotated ID still shows, while the session has gone on under another one."""
-        self.rotation_due = False
-        self.send_due = False
-        self.clear_due = False
-        self.copy_due = False
-        """Whether the cookie may carry a copy of what was read."""
-        self.dead = False
-        """Whether it was ended while this request was under way: nothing that the request still does is kept."""
-        self.ended: list[str] = []
-        """Handles of sessions to be ended with the response."""
 
     @classmethod
     def of(cls, record: Record, *, handle: str, session_id: bytes | None, now: float) -> SessionState:
@@ -126,7 +109,7 @@ class SessionState:
     def abandon(self, *, end_later: bool) -> None:
         """Leaves this session: what comes now is another one. `end_later`: it is still to be ended."""
         if end_later and self.handle is not None:
-            self.ended.append(self.handle)
+            self.ended = (*self.ended, self.handle)
         self.clear_due = self.had_cookie
         self.record = self.id = self.handle = None
         self.fields = NOTHING

@@ -122,8 +122,8 @@ class StoredSessions:
         if session.read_only or state.dead:
             return
         while state.ended:
-            await self.end_by_handle(state.ended[-1])
-            state.ended.pop()
+            await self.end_by_handle(state.ended[0])
+            state.ended = state.ended[1:]
         if self.settings.subject_key is not None:
             session.follow_subject(self.settings.subject_key)
         changes = session.changes()

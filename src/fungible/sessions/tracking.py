@@ -23,47 +23,56 @@ UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None), datetim
 KEPT: Final = (str, int, float, bytes, bytearray, type(None), dict, list, tuple, datetime, Decimal, UUID)
 
 
+class Edits:
+    """What a request has done to a session by name."""
+
+    __slots__ = ("assigned", "counters", "merged", "plain", "removed")
+
+    def __init__(self) -> None:
+        self.assigned: set[str] = set()
+        self.removed: set[str] = set()
+        self.plain: set[str] = set()
+        """Fields that were set or removed as a whole."""
+        self.counters: set[Path] = set()
+        """Numbers that were only added to."""
+        self.merged: dict[str, Any] = {}
+        """What merging has made of values."""
+
+
 class TrackedValues(MutableMapping[str, Any]):
     """Values that are decoded when they are asked for, and compared with what was read when they are to be written."""
 
-    __slots__ = (
-        "_assigned",
-        "_counters",
-        "_looks",
-        "_merged",
-        "_plain",
-        "_removed",
-        "_sessions",
-        "_state",
-        "_values",
-        "accessed",
-        "read_only",
-    )
+    # Most requests only look at one or two values: what they don't need is not made for them.
+    _edits: Edits | None = None
+    accessed = False
+    """Whether the application has looked: then the response depends on the cookie."""
+    read_only = ""
+    """Why it can't be changed; empty where it can."""
 
     def __init__(self, sessions: Sessions, state: SessionState, *, read_only: str = "") -> None:
         self._sessions = sessions
         self._state = state
         self._values: dict[str, Any] = {}
         self._looks: dict[str, bytes | None] = {}
-        self._assigned: set[str] = set()
-        self._removed: set[str] = set()
-        self._plain: set[str] = set()
-        self._counters: set[Path] = set()
-        self._merged: dict[str, Any] = {}
-        self.accessed = False
-        """Whether the application has looked: then the response depends on the cookie."""
-        self.read_only = read_only
-        """Why it can't be changed; empty where it can."""
+        if read_only:
+            self.read_only = read_only
 
     def __getitem__(self, key: str) -> Any:
+        value = self.get(key, MISSING)
+        if value is MISSING:
+            raise KeyError(key)
+        return value
+
+    def get(self, key: str, default: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The value, or the default: without an exception within, as visitors without a session ask often."""
         self.accessed = True
         field = field_of(key)
         values = self._values
         if field in values:
             return values[field]
         stored = self._state.fields.get(field)
-        if stored is None or field in self._removed:
-            raise KeyError(key)
+        if stored is None or self._is_removed(field):
+            return default
         value = values[field] = decode(stored)
         if type(value) not in UNCHANGING:
             self._looks[field] = look_of(value)
@@ -85,9 +94,10 @@ class TrackedValues(MutableMapping[str, Any]):
         if key not in self:
             raise KeyError(key)
         self._values.pop(field, None)
-        self._assigned.discard(field)
+        edits = self.edits
+        edits.assigned.discard(field)
         if field in self._state.fields:
-            self._removed.add(field)
+            edits.removed.add(field)
         self._plainly_set(key)
 
     def __contains__(self, key: object) -> bool:
@@ -95,11 +105,11 @@ class TrackedValues(MutableMapping[str, Any]):
         if not isinstance(key, str):
             return False
         field = field_of(key)
-        return field in self._values or (field in self._state.fields and field not in self._removed)
+        return field in self._values or (field in self._state.fields and not self._is_removed(field))
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
-        names = [name_of(field) for field in self._state.fields if field not in self._removed]
+        names = [name_of(field) for field in self._state.fields if not self._is_removed(field)]
         names += [name_of(field) for field in self._values if field not in self._state.fields]
         return iter([name for name in names if name is not None])
 
@@ -115,16 +125,24 @@ class TrackedValues(MutableMapping[str, Any]):
         """Where it is kept, for those who keep it."""
         return self._state
 
+    @property
+    def edits(self) -> Edits:
+        """What was done by name, for who adds to it."""
+        if self._edits is None:
+            self._edits = Edits()
+        return self._edits
+
     def follow_subject(self, key: str) -> None:
         """Takes the subject from a value, where the application has set or removed that value."""
         field = field_of(key)
-        if field in self._assigned or field in self._removed:
+        edits = self._edits
+        if edits is not None and (field in edits.assigned or field in edits.removed):
             value = self._values.get(field)
             self.subject = None if value is None else str(value)
 
     def changed_since_written(self) -> bool:
         """Whether there is something to write."""
-        return bool(self._removed or (self._values and self.changes()))
+        return bool((self._values or self._edits is not None) and self.changes())
 
     def changes(self) -> dict[str, bytes | Any]:
         """The fields to write, by comparing what was touched with what was read.
@@ -133,15 +151,16 @@ class TrackedValues(MutableMapping[str, Any]):
             TypeError: a value can't be kept; the message names its key.
         """
         changes: dict[str, Any] = {}
-        fields, assigned = self._state.fields, self._assigned
+        fields, edits = self._state.fields, self._edits
+        assigned = () if edits is None else edits.assigned
         for field, value in self._values.items():
             if field not in assigned and (type(value) in UNCHANGING or self._looks_the_same(field, value)):
                 continue
             data = encode_field(field, value)
             if fields.get(field) != data:
                 changes[field] = data
-        for field in self._removed:
-            changes[field] = REMOVED
+        if edits is not None:
+            changes.update(dict.fromkeys(edits.removed, REMOVED))
         return changes
 
     def merged_with(self, current: Fields) -> dict[str, bytes | Any]:
@@ -152,7 +171,7 @@ class TrackedValues(MutableMapping[str, Any]):
         """
         changes: dict[str, Any] = {}
         overwritten: list[Path] = []
-        base = self._state.fields
+        base, edits = self._state.fields, self.edits
         for field in self.changes():
             name = name_of(field) or field
             outcome = merge(
@@ -160,10 +179,10 @@ class TrackedValues(MutableMapping[str, Any]):
                 self._values.get(field, MISSING),
                 decode(current[field]) if field in current else MISSING,
                 path=(name,),
-                counters=self._counters,
+                counters=edits.counters,
             )
             overwritten += outcome.overwritten
-            self._merged[field] = outcome.value
+            edits.merged[field] = outcome.value
             data: Any = REMOVED if outcome.value is MISSING else encode_field(field, outcome.value)
             if current.get(field, REMOVED) != data:
                 changes[field] = data
@@ -179,24 +198,17 @@ class TrackedValues(MutableMapping[str, Any]):
         """Goes on from what now is kept."""
         self._state.fields = fields
         self._looks.clear()
-        for field, value in self._merged.items():
+        for field, value in self._edits.merged.items() if self._edits is not None else ():
             mine = self._values.pop(field, None)
             if value is not MISSING:
                 self._values[field] = become(mine, value)
-        self._reset()
+        self._edits = None
 
     def forget(self) -> None:
         """Drops what was changed and not written."""
         self._values.clear()
         self._looks.clear()
-        self._reset()
-
-    def _reset(self) -> None:
-        self._assigned.clear()
-        self._removed.clear()
-        self._plain.clear()
-        self._counters.clear()
-        self._merged.clear()
+        self._edits = None
 
     def _looks_the_same(self, field: str, value: object) -> bool:
         look = self._looks.get(field)
@@ -206,13 +218,18 @@ class TrackedValues(MutableMapping[str, Any]):
         field = field_of(key)
         check_name(field, "session's key")
         self._values[field] = value
-        self._assigned.add(field)
-        self._removed.discard(field)
+        edits = self.edits
+        edits.assigned.add(field)
+        edits.removed.discard(field)
 
     def _plainly_set(self, key: str) -> None:
-        self._plain.add(field_of(key))
-        if self._counters:
-            self._counters = {path for path in self._counters if path[0] != key}
+        edits = self.edits
+        edits.plain.add(field_of(key))
+        if edits.counters:
+            edits.counters = {path for path in edits.counters if path[0] != key}
+
+    def _is_removed(self, field: str) -> bool:
+        return self._edits is not None and field in self._edits.removed
 
     def _writable(self) -> None:
         self.accessed = True

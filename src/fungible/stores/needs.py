@@ -54,7 +54,7 @@ NEEDS: Final[dict[str, Needs]] = {
         apart=_BREAKING,
         lacks={
             Lack.EVICTS: (_HIGH, "may sign people out when its memory is full"),
-            Lack.RESTART: (_MEDIUM, "would sign everybody out when its server restarts"),
+            Lack.RESTART: (_MEDIUM, "may sign everybody out when its server restarts"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -62,7 +62,7 @@ NEEDS: Final[dict[str, Needs]] = {
         apart=_BREAKING,
         lacks={
             Lack.EVICTS: (_HIGH, "may sign clients out when its memory is full"),
-            Lack.RESTART: (_MEDIUM, "would sign every client out when its server restarts"),
+            Lack.RESTART: (_MEDIUM, "may sign every client out when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may sign a client out, or miss a reuse, after a power cut or a failover"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
@@ -72,7 +72,7 @@ NEEDS: Final[dict[str, Needs]] = {
         differs="would be unknown on every other {unit}",
         lacks={
             Lack.EVICTS: (_BREAKING, "may let in again what was revoked when its memory is full"),
-            Lack.RESTART: (_HIGH, "would let in again what was revoked when its server restarts"),
+            Lack.RESTART: (_HIGH, "may let in again what was revoked when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may let in again what was just revoked after a power cut or a failover"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
@@ -82,7 +82,7 @@ NEEDS: Final[dict[str, Needs]] = {
         differs="would let a retry take effect again on every other {unit}",
         lacks={
             Lack.EVICTS: (_BREAKING, "may let a retry take effect again when its memory is full"),
-            Lack.RESTART: (_HIGH, "would let a retry take effect again when its server restarts"),
+            Lack.RESTART: (_HIGH, "may let a retry take effect again when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may let a retry take effect again after a power cut or a failover"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
@@ -98,7 +98,7 @@ NEEDS: Final[dict[str, Needs]] = {
         way_out="give all instances one key ring, from a secret, a shared file or a store",
         lacks={
             Lack.EVICTS: (_BREAKING, "may be lost, and all that it signed with it, when its memory is full"),
-            Lack.RESTART: (_HIGH, "would be lost, and all that it signed with it, when its server restarts"),
+            Lack.RESTART: (_HIGH, "may be lost, and all that it signed with it, when its server restarts"),
         },
     ),
     "upload": Needs(
