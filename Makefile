@@ -56,7 +56,7 @@ bench: .venv/dev.stamp
 
 # dev.txt first: demo.txt takes the same versions, so that both fit into one environment.
 lock: .venv/dev.stamp
-	$(LOCK) --extra check --group dev pyproject.toml --output-file requirements/dev.txt
+	$(LOCK) --extra all --group dev pyproject.toml --output-file requirements/dev.txt
 	$(LOCK) --extra check --group build --group examples --constraints requirements/dev.txt pyproject.toml \
 		--output-file requirements/demo.txt
 
