@@ -40,7 +40,7 @@ class Lack(StrEnum):
     EVICTS = "evicts"
     """It may drop live records and tombstones when its memory is full."""
     RECENT_WRITES = "recent-writes"
-    """A power cut, or a failover to a replica, may lose the last second's writes."""
+    """A power cut, a crash of its server, or a failover to a replica may lose the last second's writes."""
     COMMON_CLOCK = "common-clock"
     """Expiry and rates go by the instances' own clocks, which must be kept in step (NTP)."""
     RESTART = "restart"

@@ -2,7 +2,7 @@
 
 import importlib.resources
 import re
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 # A statement ends with a semicolon at the end of a line, which no statement of ours has within.
 STATEMENT: Final = re.compile(r";[ \t]*$", re.MULTILINE)
@@ -17,6 +17,23 @@ class Migration(NamedTuple):
     """1 for the first, without gaps."""
     name: str
     statements: tuple[str, ...]
+
+
+@runtime_checkable
+class Migrating(Protocol):
+    """A store whose backend has tables."""
+
+    async def migrate(self) -> list[int]:
+        """Applies the migrations that are missing, and gives their numbers. Safe when several instances start at once."""
+        ...
+
+    async def applied(self) -> int:
+        """The number of the last migration that was applied; 0 where there are no tables."""
+        ...
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        ...
 
 
 def load_migrations(package: str) -> tuple[Migration, ...]:
