@@ -7,10 +7,40 @@ from typing import Final
 
 from fungible.core.keyring import KID_BYTES, KeyRing
 from fungible.core.sealing import from_base64url, to_base64url
+from fungible.sessions.settings import SessionSettings
+from fungible.sessions.state import SessionState
 
+MAX_COOKIES: Final = 4
+"""Cookies of our name that are looked at: other hosts of the domain may have planted some before ours."""
 ID_BYTES: Final = 32
 TAG_BYTES: Final = 16
 COOKIE_CHARACTERS: Final = (KID_BYTES + ID_BYTES + TAG_BYTES) * 4 // 3 + 1
+
+
+class SessionCookie:
+    """The one cookie of a kind of sessions: found in requests, set and taken back in responses."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._name = settings.cookie.full_name
+        self._attributes = settings.cookie.attributes(settings.idle_timeout_s if settings.cookie.persistent else None)
+        self._cleared = f"{self._name}={settings.cookie.attributes(0)}"
+
+    def values(self, cookie_header: str) -> list[str]:
+        """What a request may have sent as our cookie."""
+        return cookie_values(cookie_header, self._name)[:MAX_COOKIES]
+
+    def sent(self, state: SessionState, value: str) -> str:
+        """The `Set-Cookie` header that sets it."""
+        state.send_due = state.clear_due = False
+        state.had_cookie = True
+        return f"{self._name}={value}{self._attributes}"
+
+    def cleared(self, state: SessionState) -> str | None:
+        """The `Set-Cookie` header that takes it back, where that is due."""
+        if not state.clear_due:
+            return None
+        state.clear_due = False
+        return self._cleared
 
 
 def cookie_values(header: str, name: str) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from fungible.sessions.cookies import handle_of, new_id
+from fungible.sessions.lifetimes import longest_ttl_s
 from fungible.sessions.state import ENDED, META, NEXT, Next, SessionState, encoder, meta_decoder
 from fungible.sessions.values import apply
 from fungible.stores.contract import ABSENT, Record
@@ -66,7 +67,7 @@ async def rotate(sessions: StoredSessions, session: Session) -> None:
 async def _written_anew(
     sessions: StoredSessions, state: SessionState, handle: str, fields: Mapping[str, bytes]
 ) -> Record:
-    ttl_s = max(1.0, sessions.longest_ttl_s(state))
+    ttl_s = max(1.0, longest_ttl_s(state, sessions.settings, sessions.now()))
     record = await sessions.store.put(f"session:{handle}", fields, ttl_s=ttl_s, expect=ABSENT)
     if state.subject is not None:
         # In the index before the old ID leads on: "sign out everywhere" finds at least one of the two.

@@ -12,12 +12,12 @@ from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing
 from fungible.core.sealing import Sealer
 from fungible.sessions.contract import SessionInfo
-from fungible.sessions.cookies import cookie_values
+from fungible.sessions.cookies import SessionCookie
 from fungible.sessions.errors import SessionTooLargeError
+from fungible.sessions.lifetimes import extension_s, longest_ttl_s
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
 from fungible.sessions.state import META, SessionState, name_of
-from fungible.sessions.stored import MAX_COOKIES
 from fungible.sessions.values import apply
 from fungible.stores.contract import Record
 
@@ -46,14 +46,12 @@ class SealedSessions:
         self.settings = settings
         self._now = now
         self._sealer = Sealer(ring, purpose="session")
-        self._name = settings.cookie.full_name
-        self._attributes = settings.cookie.attributes(settings.idle_timeout_s if settings.cookie.persistent else None)
-        self._cleared = f"{self._name}={settings.cookie.attributes(0)}"
+        self._cookie = SessionCookie(settings)
 
     async def load(self, cookie_header: str) -> Session:
         """The session in a request's cookie."""
         now = self._now()
-        for text in cookie_values(cookie_header, self._name)[:MAX_COOKIES]:
+        for text in self._cookie.values(cookie_header):
             opened = self._sealer.open(text)
             try:
                 sealed = None if opened is None else decoder.decode(opened.data)
@@ -85,11 +83,11 @@ class SealedSessions:
             if not any(value is not None for value in changes.values()):
                 return
             state.begin(now)
-        elif not changes and not state.rotation_due and not self._extension_due(state, state.record, now):
+        elif not changes and not state.rotation_due and extension_s(state, self.settings, now) is None:
             return
         fields = apply(state.fields, changes)
         fields[META] = state.meta()
-        ends_at = min(now + self.settings.idle_timeout_s, state.created_at + self.settings.absolute_timeout_s)
+        ends_at = now + longest_ttl_s(state, self.settings, now)
         self._sealed(fields, ends_at)
         state.record = Record("", fields, ends_at)
         state.handle = ""
@@ -101,13 +99,8 @@ class SealedSessions:
         """The `Set-Cookie` header that the response needs."""
         state = session.state
         if state.send_due and state.record is not None:
-            state.send_due = state.clear_due = False
-            state.had_cookie = True
-            return f"{self._name}={self._sealed(state.record.fields, state.record.expires_at)}{self._attributes}"
-        if state.clear_due:
-            state.clear_due = False
-            return self._cleared
-        return None
+            return self._cookie.sent(state, self._sealed(state.record.fields, state.record.expires_at))
+        return self._cookie.cleared(state)
 
     async def rotate(self, session: Session) -> None:
         """Seals anew with the response. There is no ID that somebody could have planted."""
@@ -132,16 +125,9 @@ class SealedSessions:
         """Tells the application's metrics what happened."""
         self.settings.on_event(event, details)
 
-    def _extension_due(self, state: SessionState, record: Record, now: float) -> bool:
-        settings = self.settings
-        if record.expires_at - now > settings.idle_timeout_s - settings.touch_after_s:
-            return False
-        ends_at = min(now + settings.idle_timeout_s, state.created_at + settings.absolute_timeout_s)
-        return ends_at - record.expires_at >= settings.touch_after_s
-
     def _sealed(self, fields: Mapping[str, bytes], expires_at: float) -> str:
         text = self._sealer.seal(encoder.encode(Sealed(expires_at, dict(fields))))
-        size = len(text) + len(self._name)
+        size = len(text) + len(self.settings.cookie.full_name)
         if size > self.settings.max_cookie_bytes:
             sizes = ((name_of(field), len(data)) for field, data in fields.items())
             largest = sorted(((name, size) for name, size in sizes if name is not None), key=lambda item: -item[1])

@@ -11,7 +11,8 @@ from weakref import WeakValueDictionary
 from fungible.core.codec import UndecodableError, decode
 from fungible.core.keyring import KeyRing
 from fungible.sessions.contract import SessionInfo
-from fungible.sessions.cookies import cookie_values, handle_of, new_id, signed_id, verified_id
+from fungible.sessions.cookies import SessionCookie, handle_of, new_id, signed_id, verified_id
+from fungible.sessions.lifetimes import extension_s
 from fungible.sessions.rotation import rotate
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
@@ -20,8 +21,6 @@ from fungible.sessions.subjects import SubjectIndex
 from fungible.stores.contract import ABSENT, REMOVED, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
 
-MAX_COOKIES: Final = 4
-"""Cookies of our name that are looked at: other hosts of the domain may have planted some before ours."""
 MAX_HOPS: Final = 8
 """Rotations that are followed from an old ID."""
 MAX_ATTEMPTS: Final = 1000
@@ -46,17 +45,14 @@ class StoredSessions:
         self.now = now
         self.subjects = SubjectIndex(store, now=now)
         self._ring = ring
-        self._name = settings.cookie.full_name
-        max_age_s = settings.idle_timeout_s if settings.cookie.persistent else None
-        self._attributes = settings.cookie.attributes(max_age_s)
-        self._cleared = f"{self._name}={settings.cookie.attributes(0)}"
+        self._cookie = SessionCookie(settings)
         self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- reading ---
 
     async def load(self, cookie_header: str) -> Session:
         """The session that a request's cookies name."""
-        for text in cookie_values(cookie_header, self._name)[:MAX_COOKIES]:
+        for text in self._cookie.values(cookie_header):
             state = await self.read_cookie(text)
             if state is not None:
                 return Session(self, state)
@@ -135,7 +131,7 @@ class StoredSessions:
         elif changes:
             await self._change(session, changes, state.record)
         elif not state.stale:
-            ttl_s = self._extension(state, state.record)
+            ttl_s = extension_s(state, self.settings, self.now())
             if ttl_s is not None and await self.store.touch(state.record.key, ttl_s=ttl_s):
                 state.send_due = True
 
@@ -157,7 +153,7 @@ class StoredSessions:
     async def _change(self, session: Session, changes: Mapping[str, Any], record: Record) -> None:
         """Writes changes; where another request was first, merges with what stands, and tries again."""
         state = session.state
-        ttl_s = self._extension(state, record)
+        ttl_s = extension_s(state, self.settings, self.now())
         try:
             # NEXT guards that the session was not rotated since: a rotated record takes no more writes.
             state.record = await self.store.change(record, {**changes, NEXT: REMOVED}, ttl_s=ttl_s)
@@ -212,32 +208,14 @@ class StoredSessions:
             lock = self._turns[place] = asyncio.Lock()
         return lock
 
-    def _extension(self, state: SessionState, record: Record) -> float | None:
-        """The time to live that is due, in seconds; None while the last extension is young."""
-        now, settings = self.now(), self.settings
-        if record.expires_at - now > settings.idle_timeout_s - settings.touch_after_s:
-            return None
-        ttl_s = self.longest_ttl_s(state)
-        return ttl_s if ttl_s > 0 and now + ttl_s - record.expires_at >= settings.touch_after_s else None
-
-    def longest_ttl_s(self, state: SessionState) -> float:
-        """How long the session may live from now on without being used."""
-        left_s = state.created_at + self.settings.absolute_timeout_s - self.now()
-        return min(self.settings.idle_timeout_s, left_s)
-
     # --- the cookie ---
 
     def set_cookie(self, session: Session) -> str | None:
         """The `Set-Cookie` header that the response needs."""
         state = session.state
         if state.send_due and state.id is not None:
-            state.send_due = state.clear_due = False
-            state.had_cookie = True
-            return f"{self._name}={self.cookie_of(state, state.id)}{self._attributes}"
-        if state.clear_due:
-            state.clear_due = False
-            return self._cleared
-        return None
+            return self._cookie.sent(state, self.cookie_of(state, state.id))
+        return self._cookie.cleared(state)
 
     def cookie_of(self, state: SessionState, session_id: bytes) -> str:
         """The cookie's value."""
