@@ -14,8 +14,8 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 import msgspec
-from msgspec import NODEFAULT, UNSET, Struct, UnsetType
 from api import api
+from msgspec import NODEFAULT, UNSET, Struct, UnsetType
 from sphinx.application import Sphinx
 
 from fungible.check import model

@@ -11,6 +11,7 @@ Comments in a page say what to do with the code block below them:
 import argparse
 import ast
 import html
+import importlib
 import importlib.util
 import json
 import os
@@ -33,6 +34,7 @@ from fungible.doctor.report import all_findings
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+sys.path.insert(0, str(DOCS / "_ext"))  # as docs/conf.py does
 BLOCK = re.compile(
     r"(?:^<!-- (?P<order>file|test): (?P<value>\S+) -->\n)?^```(?P<language>[a-z]+)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
@@ -150,11 +152,7 @@ def test_every_option_that_a_page_names_exists() -> None:
 
 @pytest.mark.parametrize(("page", "root"), [("check-file", model.CheckFile), ("report", model.Report)])
 def test_every_key_of_a_format_has_an_entry(site: Path, page: str, root: type) -> None:
-    spec = importlib.util.spec_from_file_location("reference", DOCS / "_ext" / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reference = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(reference)
+    reference = importlib.import_module("reference")
     text = page_of(site, f"reference/{page}.html")
     for found in reference.reachable(root):
         section = text.partition(f'<section id="{found.__name__.lower()}">')[2].partition("</section>")[0]
@@ -215,7 +213,12 @@ def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
 def environment() -> dict[str, str]:
     """What commands of the docs run with: the same Python first, and what the pages let the reader set."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return os.environ | {"PATH": path, "COLUMNS": "100", "NO_COLOR": "1", "SESSION_SECRET": "only-for-this-test, of 32 bytes or more"}
+    return os.environ | {
+        "PATH": path,
+        "COLUMNS": "100",
+        "NO_COLOR": "1",
+        "SESSION_SECRET": "only-for-this-test, of 32 bytes or more",
+    }
 
 
 SCENES = [page for page in PAGES if any(block.order == "test" for block in blocks_of(page))]
@@ -266,3 +269,24 @@ def first_missing(expected: list[str], lines: list[str]) -> str | None:
         if not any(pattern.fullmatch(found) for found in left):
             return line
     return None
+
+
+# --- the reference of Python names ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["fungible.stores", "fungible.sessions"])
+def test_every_public_name_has_an_entry(site: Path, module: str) -> None:
+    page = page_of(site, f"reference/{module.rpartition('.')[2]}.html")
+    names: list[str] = importlib.import_module(module).__all__
+    assert [name for name in names if f'id="{name.lower().replace("_", "-")}"' not in page] == []
+
+
+EVENT = re.compile(r'notice\(\s*"([a-z_]+)"')
+
+
+def test_every_event_of_sessions_has_an_entry() -> None:
+    page = (DOCS / "reference" / "sessions.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/fungible/sessions").glob("*.py"))
+    events = set(EVENT.findall(source))
+    assert "merged" in events
+    assert [name for name in sorted(events) if f"| `{name}` |" not in page] == []

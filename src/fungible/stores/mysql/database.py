@@ -1,0 +1,175 @@
+"""The database as its instances share it: deadlines, repeated attempts, tables and sweeps, around the connections."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from fungible.stores.errors import NotMigratedError, StoreError
+from fungible.stores.loops import PerLoop
+from fungible.stores.migrations import load_migrations
+from fungible.stores.mysql import migrating, sweeping
+from fungible.stores.mysql.connecting import LONG_WAIT_S, Connection, Settings
+from fungible.stores.mysql.failures import LOST, MISSING_TABLES, NEVER_SENT, ROLLED_BACK, code_of, our_error
+from fungible.stores.mysql.pool import Pool
+from fungible.stores.mysql.statements import PACKAGE
+
+SWEEP_EVERY_S: Final = 60.0
+PAUSE_BETWEEN_BATCHES_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 0.05
+"""Before what a deadlock has rolled back is sent again."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Database:
+    """Runs work on a connection, within a deadline. The errors that leave it are ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._migrations = load_migrations(PACKAGE)
+        self._pools = PerLoop(self._make_pool)
+
+    async def read(
+        self, work: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What the work gives on a connection. It changes nothing: it is run again if its connection was lost.
+
+        Raises:
+            StoreUnavailableError: no connection, or no answer, within `timeout_s`.
+            NotMigratedError: the tables are not there.
+        """
+        return await self._run(lambda connection: work(connection, *args, **kwargs), repeatable=True)
+
+    async def write(
+        self, work: Callable[Concatenate[Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What the work gives on a connection. It is run again only where it is known to have changed nothing.
+
+        Raises:
+            StoreUnavailableError: no connection, or no answer, within `timeout_s`.
+            NotMigratedError: the tables are not there.
+        """
+        return await self._run(lambda connection: work(connection, *args, **kwargs), repeatable=False)
+
+    async def ping(self) -> None:
+        """Looks whether the server answers and the tables are there."""
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
+        pool = self._pools.here()
+        pool.ready = False
+        try:
+            await self._make_ready(pool, deadline)
+        except Exception as error:
+            raise self._ours(error) from None
+
+    async def migrate(self) -> list[int]:
+        """Applies the migrations that are missing, and gives their numbers."""
+        try:
+            async with asyncio.timeout(self.settings.timeout_s):
+                connection = await self.settings.connect(wait_s=LONG_WAIT_S)
+            try:
+                return await migrating.migrate(connection, self._migrations, home=self.settings.home)
+            finally:
+                connection.abort()
+        except Exception as error:
+            raise self._ours(error) from None
+
+    async def applied(self) -> int:
+        """The number of the last migration that was applied."""
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
+        try:
+            return await self._attempts(self._pools.here(), deadline, migrating.version, repeatable=True)
+        except Exception as error:
+            raise self._ours(error) from None
+
+    async def sweep(self) -> None:
+        """Deletes what has expired, batch by batch."""
+        batches = [*(partial(sweeping.sweep, swept=table) for table in sweeping.TABLES), sweeping.sweep_items]
+        for batch in batches:
+            more = True
+            while more:
+                more = await self.write(batch)
+                await asyncio.sleep(PAUSE_BETWEEN_BATCHES_S if more else 0)
+
+    async def aclose(self) -> None:
+        """Closes the connections of this event loop."""
+        pool = self._pools.taken_out()
+        if pool is not None:
+            await pool.aclose()
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool) -> T:
+        deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
+        pool = self._pools.here()
+        was_ready = pool.ready
+        try:
+            if not was_ready:
+                await self._make_ready(pool, deadline)
+            result = await self._attempts(pool, deadline, work, repeatable=repeatable)
+        except Exception as error:
+            if code_of(error) in MISSING_TABLES:
+                pool.ready = False
+                if was_ready and self.settings.migrates:
+                    return await self._run(work, repeatable=repeatable)
+                found = await self.applied()
+                raise self._not_migrated(found) from None
+            # Without the driver's error: its message may quote what was written.
+            raise self._ours(error) from None
+        self._sweep_when_due(pool)
+        return result
+
+    def _make_pool(self) -> Pool:
+        pool = Pool(partial(self.settings.connect, wait_s=self.settings.timeout_s), size=self.settings.pool_size)
+        pool.sweep_at = asyncio.get_running_loop().time() + random.uniform(0.5, 1.5) * SWEEP_EVERY_S
+        return pool
+
+    async def _attempts(
+        self, pool: Pool, deadline: float, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool
+    ) -> T:
+        pause_s, lost = 0.001, 0
+        while True:
+            try:
+                return await pool.run(deadline, work)
+            except Exception as error:
+                code = code_of(error)
+                if code in LOST and (repeatable or code in NEVER_SENT) and not lost:
+                    lost += 1
+                elif code not in ROLLED_BACK:
+                    raise
+            async with asyncio.timeout_at(deadline):
+                await asyncio.sleep(random.uniform(0, pause_s))
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+    async def _make_ready(self, pool: Pool, deadline: float) -> None:
+        found = await self._attempts(pool, deadline, migrating.version, repeatable=True)
+        if found < len(self._migrations):
+            if not self.settings.migrates:
+                raise self._not_migrated(found)
+            # Goes on when the caller's time is over: another instance may be at it, and the next caller needs it too.
+            migration = pool.migration
+            if migration is None or migration.done():
+                migration = pool.migration = pool.spawn(self.migrate())
+            async with asyncio.timeout_at(deadline):
+                await asyncio.shield(migration)
+        pool.ready = True
+
+    def _sweep_when_due(self, pool: Pool) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= pool.sweep_at:
+            # Each instance at its own time.
+            pool.sweep_at = now + random.uniform(0.5, 1.5) * SWEEP_EVERY_S
+            pool.spawn(self._sweep_quietly())
+
+    async def _sweep_quietly(self) -> None:
+        try:
+            await self.sweep()
+        except StoreError:
+            # Whoever uses the store is told the same; the sweep comes again.
+            return
+
+    def _not_migrated(self, found: int) -> NotMigratedError:
+        return NotMigratedError(home=self.settings.home, found=found, wanted=len(self._migrations))
+
+    def _ours(self, error: Exception) -> Exception:
+        return our_error(error, home=self.settings.home, timeout_s=self.settings.timeout_s)
