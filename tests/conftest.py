@@ -1,9 +1,22 @@
 """With `FUNGIBLE_REQUIRE=all` in the environment, as in CI, nothing is skipped: what is missing fails, by name."""
 
+import importlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from servers import (
+        MariaDBServer,
+        MemcachedServer,
+        PostgreSQLServer,
+        RedisClusterServers,
+        RedisSentinelServers,
+        RedisServer,
+    )
 
 
 def refused(report: pytest.TestReport | pytest.CollectReport) -> None:
@@ -27,3 +40,49 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     refused(report)
     return report
+
+
+@contextmanager
+def running(name: str) -> Iterator[Any]:
+    """A private server for as long as this worker runs; where it isn't installed, its tests are skipped by name."""
+    kind = getattr(importlib.import_module("servers"), name)
+    if missing := kind.missing():
+        pytest.skip(missing)
+    with kind() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> "Iterator[RedisServer]":
+    with running("RedisServer") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_cluster() -> "Iterator[RedisClusterServers]":
+    with running("RedisClusterServers") as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def redis_sentinel() -> "Iterator[RedisSentinelServers]":
+    with running("RedisSentinelServers") as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> "Iterator[PostgreSQLServer]":
+    with running("PostgreSQLServer") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> "Iterator[MariaDBServer]":
+    with running("MariaDBServer") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_server() -> "Iterator[MemcachedServer]":
+    with running("MemcachedServer") as server:
+        yield server

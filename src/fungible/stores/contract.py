@@ -181,7 +181,8 @@ class Store(Protocol):
         Raises:
             ConflictError: a named field holds something else; it has the record that stands.
             GoneError: the record was deleted or has expired since it was read, even if another has the key now.
-            RecordTooLargeError: names and values together would exceed `guarantees.max_record_bytes`.
+            RecordTooLargeError: names and values together would exceed `guarantees.max_record_bytes`. Where others have
+                added fields since, a store may let the record pass the limit by these; the next writer is refused.
         """
         ...
 

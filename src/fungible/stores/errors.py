@@ -68,14 +68,16 @@ class RecordTooLargeError(StoreError):
 
 
 class NotMigratedError(StoreError):
-    """The database lacks the tables of this release."""
+    """The database lacks the tables of this release, or has those of a later one."""
 
     code = "not_migrated"
 
     def __init__(self, *, home: str, found: int, wanted: int) -> None:
-        super().__init__(
-            f"the tables at {home} are at version {found}, and this release needs {wanted}: run "
-            "`fungible storage migrate URL` once, or open the store with ?migrate=auto"
+        way_out = (
+            "run `fungible storage migrate URL` once, or open the store with ?migrate=auto"
+            if found < wanted
+            else "a newer release has made them: use that one here, too"
         )
+        super().__init__(f"the tables at {home} are at version {found}, and this release needs {wanted}: {way_out}")
         self.found = found
         self.wanted = wanted

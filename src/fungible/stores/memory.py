@@ -27,7 +27,7 @@ from fungible.stores.contract import (
     conflicting,
     gcra,
 )
-from fungible.stores.errors import ConflictError, GoneError
+from fungible.stores.errors import ConflictError, GoneError, InvalidRecordError
 
 SWEEP_EVERY = 256
 """Writes between two sweeps of what has expired."""
@@ -84,9 +84,10 @@ class MemoryStore:
 
     async def change(self, record: Record, changes: Changes, *, ttl_s: float | None = None) -> Record:
         """Sets and removes fields."""
+        check_name(record.key)
         if ttl_s is not None:
             check_ttl(ttl_s)
-        check_fields(record.key, record.changed(changes).fields, max_bytes=self.guarantees.max_record_bytes)
+        check_fields(record.key, changes, max_bytes=self.guarantees.max_record_bytes)
         current = self._live(record.key)
         if current is None or current.incarnation != record.incarnation:
             raise GoneError(key=record.key)
@@ -95,16 +96,20 @@ class MemoryStore:
         if conflicting(record, current, changes):
             raise ConflictError(current=current)
         expires_at = current.expires_at if ttl_s is None else max(current.expires_at, self._now() + ttl_s)
-        self._records[record.key] = current.changed(changes, expires_at=expires_at)
+        changed = current.changed(changes, expires_at=expires_at)
+        # What others have added since it was read counts, too.
+        check_fields(record.key, changed.fields, max_bytes=self.guarantees.max_record_bytes)
+        self._records[record.key] = changed
         return record.changed(changes, expires_at=expires_at)
 
     async def delete(self, key: str, *, tombstone_s: float = 0) -> None:
         """Deletes the record, and holds its key."""
         check_name(key)
+        if tombstone_s:
+            check_ttl(tombstone_s)
         self._sweep()
         self._records.pop(key, None)
         if tombstone_s:
-            check_ttl(tombstone_s)
             self._tombstones[key] = max(self._tombstones.get(key, 0), self._now() + tombstone_s)
 
     async def touch(self, key: str, *, ttl_s: float) -> float | None:
@@ -139,6 +144,8 @@ class MemoryStore:
     async def since(self, topic: str, cursor: str | None = None) -> Page:
         """The live items after the cursor."""
         check_name(topic, "topic")
+        if cursor is not None and not (cursor.isascii() and cursor.isdecimal()):
+            raise InvalidRecordError(f"this cursor is from no page of this store: {cursor!r}")
         seen, now = int(cursor or 0), self._now()
         items = tuple(item for number, until, item in self._feeds.get(topic, ()) if number > seen and until > now)
         return Page(items, str(self._appended))

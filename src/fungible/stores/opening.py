@@ -18,7 +18,7 @@ BACKENDS: Final[dict[str, tuple[str, str, str]]] = {
     "rediss": ("fungible.stores.redis", "RedisStore", "redis"),
     "redis+sentinel": ("fungible.stores.redis", "RedisStore", "redis"),
     "redis+cluster": ("fungible.stores.redis", "RedisStore", "redis"),
-    "memcached": ("fungible.stores.memcached", "MemcachedStore", "memcached"),
+    "memcached": ("fungible.stores.memcached", "MemcachedStore", ""),
 }
 ALIASES: Final = {"postgres": "postgresql", "mariadb": "mysql"}
 
