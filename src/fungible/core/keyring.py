@@ -122,10 +122,12 @@ class KeyDirectory(KeyRing):
             raise SettingError(f"the keys in {self._path} can't be read: {error.strerror}") from error
         if not found:
             raise SettingError(f"{self._path} holds no key: put a file there with 32 or more random bytes")
-        # A Secret that is mounted anew gives all its files a new time: what was seen earlier counts.
-        self._arrived = {key.kid: min(at, self._arrived.get(key.kid, at)) for key, at in found}
+        # A Secret that is mounted anew gives all its files a new time: what was seen earlier counts. And a file may be
+        # brought here with the time at which it was made elsewhere: here it has arrived just now.
+        seen, now = self._arrived, self._now()
+        self._arrived = {key.kid: seen.get(key.kid, max(at, now) if seen else at) for key, at in found}
         keys = [key for key, _ in found]
-        settled = [key for key in keys if self._arrived[key.kid] <= self._now() - self._settle_s]
+        settled = [key for key in keys if self._arrived[key.kid] <= now - self._settle_s]
         newest = settled[-1] if settled else keys[0]
         self._keys = (newest, *(key for key in keys if key is not newest))
         self._by_kid = {key.kid: key for key in keys}

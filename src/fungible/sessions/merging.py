@@ -31,9 +31,9 @@ class Merged(NamedTuple):
 def merge(base: object, mine: object, theirs: object, *, path: Path = (), counters: Collection[Path] = ()) -> Merged:
     """Merges what one request made of a value with what others made of it meanwhile.
 
-    What only one side changed is taken from that side. Of what both changed: mappings are merged by key, lists that
-    both only appended to keep both additions (theirs first), counters get both differences, and of anything else
-    `mine` is taken, as the later writer.
+    What only one side changed is taken from that side. Of what both changed: mappings are merged by key; what one side
+    only appended to a list stays, whatever the other made of that list; counters get both differences; and of anything
+    else `mine` is taken, as the later writer.
 
     Args:
         base: The value as it was read; `MISSING` if there was none.
@@ -50,21 +50,31 @@ def merge(base: object, mine: object, theirs: object, *, path: Path = (), counte
         return Merged(theirs + (mine - (0 if base is MISSING else base)), ())  # type: ignore[operator]
     if isinstance(mine, dict) and isinstance(theirs, dict):
         return _merge_mappings(base, cast(dict[str, Any], mine), cast(dict[str, Any], theirs), path, counters)
-    if isinstance(base, list) and isinstance(mine, list) and isinstance(theirs, list):
-        return _merge_lists(cast(list[Any], base), cast(list[Any], mine), cast(list[Any], theirs), path)
+    if isinstance(base, list):
+        merged = _appended(cast(list[Any], base), cast(object, mine), theirs)
+        if merged is not None:
+            return Merged(merged, ())
     # From here on both have replaced the value. Two equal replacements are one.
     if same(cast(object, mine), theirs):
         return Merged(theirs, ())
     if base is MISSING and isinstance(mine, list) and isinstance(theirs, list):
-        return _merge_lists([], cast(list[Any], mine), cast(list[Any], theirs), path)
+        return Merged([*cast(list[Any], theirs), *cast(list[Any], mine)], ())
     return Merged(mine, (path,))
 
 
-def _merge_lists(base: list[Any], mine: list[Any], theirs: list[Any], path: Path) -> Merged:
-    """Both additions where both only appended, even equal ones: two of the same thing may lie in a cart."""
-    if same(mine[: len(base)], base) and same(theirs[: len(base)], base):
-        return Merged([*theirs, *mine[len(base) :]], ())
-    return Merged(mine, () if same(mine, theirs) else (path,))
+def _appended(base: list[Any], mine: object, theirs: object) -> list[Any] | None:
+    """The list with what one side only appended added to what the other made of it; None where neither did so.
+
+    Even equal additions are two: two of the same thing may lie in a cart. A list that the other side took away whole,
+    as messages are once they are shown, is one that it emptied.
+    """
+    for edited, grown in ((theirs, mine), (mine, theirs)):
+        kept: object = [] if edited is MISSING else edited
+        if isinstance(kept, list) and isinstance(grown, list):
+            items = cast(list[Any], grown)
+            if same(items[: len(base)], base):
+                return [*cast(list[Any], kept), *items[len(base) :]]
+    return None
 
 
 def _merge_mappings(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Literal
 
+from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing
 from fungible.sessions.contract import Sessions
 from fungible.sessions.errors import SessionConflict
@@ -82,6 +83,10 @@ class SessionMiddleware:
             partitioned=partitioned,
             persistent=persistent,
         )
+        if on_unavailable not in ("refuse", "empty"):
+            raise SettingError(f"on_unavailable={on_unavailable!r} must be 'refuse' or 'empty'")
+        if settings is not None and (options or cookie != CookiePolicy()):
+            raise SettingError("settings= takes the place of the options it has: give them there")
         self.app = app
         self.sessions: Sessions = open_sessions(
             store,
@@ -128,10 +133,10 @@ class SessionMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
         scope["session"] = session
-        begun = refused = False
+        begun = refused = streams = False
 
         async def save_then_send(message: Message) -> None:
-            nonlocal begun, refused
+            nonlocal begun, refused, streams
             if message["type"] == "http.response.start" and not begun:
                 # Saved first: once the client has its answer, its next request may reach another instance.
                 try:
@@ -143,6 +148,10 @@ class SessionMiddleware:
                     return
                 begun = True
                 message = with_session_headers(message, session, self.sessions.set_cookie(session))
+            elif streams and not refused and not message.get("more_body"):
+                # Before the last byte, for the same reason.
+                await self._save_late(session)
+            streams = bool(message.get("more_body"))
             if not refused:
                 await send(message)
 
@@ -154,12 +163,23 @@ class SessionMiddleware:
             begun = True
             await problem(send, 409, "Conflict", str(conflict), code=conflict.code, headers=[])
             return
-        if begun and not refused and session.changed_since_written():
-            # A response that is streamed may go on to change the session. Its cookie has been sent, so only a session
-            # that is kept already can take it.
+        except StoreUnavailableError as error:
+            # The application itself has asked the store, by `session.rotate()` for instance.
+            if begun or error.home not in {home.home for home in self._homes}:
+                raise
+            begun = True
+            await self._refuse(scope, send, error)
+            return
+        if begun and not refused:
             await self._save_late(session)
 
     async def _save_late(self, session: Session) -> None:
+        """Keeps what was changed since the response began, while it was streamed or after it.
+
+        Its cookie has been sent, so only a session that is kept already can take it.
+        """
+        if not session.changed_since_written():
+            return
         if session.is_new:
             self.sessions.notice("change_too_late")
             return

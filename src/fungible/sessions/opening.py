@@ -49,7 +49,10 @@ def open_sessions(
         raise SettingError(f"mode={mode!r} needs a store: store=open_store('redis://localhost')")
     declared = Deployment.from_environment(os.environ)
     if instances is not None or machines is not None:
-        declared = Deployment(instances=declared.instances if instances is None else instances, machines=machines)
+        declared = Deployment(
+            instances=declared.instances if instances is None else instances,
+            machines=declared.machines if machines is None else machines,
+        )
     require("session", store, declared)
     kind = StoredSessions if mode == "stored" else SnapshotSessions
     return kind(store, ring, settings, now=now)

@@ -32,7 +32,7 @@ class _Follower:
         self.cursor: str | None = None
         self.asked_at = float("-inf")
         self.used_at = float("-inf")
-        self.asking = asyncio.Lock()
+        self.asking: asyncio.Task[None] | None = None
         self.task: asyncio.Task[None] | None = None
         self.known: dict[str, Revocation] = {}
 
@@ -76,11 +76,11 @@ class Revocations:
             StoreUnavailableError: the feed could not be read for longer than the bound.
         """
         follower = self._follower()
-        follower.used_at = self._monotonic()
-        if follower.used_at - follower.asked_at > self._bound_s:
-            async with follower.asking:
-                if self._monotonic() - follower.asked_at > self._bound_s:
-                    await self._ask(follower)
+        follower.used_at = came_at = self._monotonic()
+        # The answer that others wait for already may have been asked for too early for us; the next one is not.
+        for _ in range(2):
+            if came_at - follower.asked_at > self._bound_s:
+                await self._ask_together(follower)
         if follower.task is None or follower.task.done():
             follower.task = asyncio.create_task(self._follow(follower), name="fungible-session-revocations")
         found = follower.known.get(handle)
@@ -90,10 +90,21 @@ class Revocations:
         while self._monotonic() - follower.used_at < QUIET_S:
             await asyncio.sleep(self._bound_s / 3)
             try:
-                async with follower.asking:
-                    await self._ask(follower)
+                await self._ask_together(follower)
             except Exception:  # noqa: S112 - the next request asks itself, and its caller is told
                 continue
+
+    def knows(self, handle: str) -> bool:
+        """Whether the ID is known to be dead, now or soon. Asks nothing."""
+        return handle in self._follower().known
+
+    async def _ask_together(self, follower: _Follower) -> None:
+        """Asks; who comes meanwhile shares the answer, or the failure: else each would wait for its own, in a row."""
+        if follower.asking is None or follower.asking.done():
+            follower.asking = asyncio.create_task(self._ask(follower), name="fungible-session-revocations-asked")
+            # Seen to have failed, also where nobody waits any more.
+            follower.asking.add_done_callback(lambda asked: asked.cancelled() or asked.exception())
+        await asyncio.shield(follower.asking)
 
     async def _ask(self, follower: _Follower) -> None:
         # From before the question: what is appended while it is under way may be missing in the answer.

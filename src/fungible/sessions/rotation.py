@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from fungible.sessions.cookies import handle_of, new_id
 from fungible.sessions.lifetimes import longest_ttl_s
-from fungible.sessions.state import ENDED, META, NEXT, Next, SessionState, encoder, meta_decoder
+from fungible.sessions.state import ENDED, META, NEXT, Meta, Next, SessionState, encoder, subject_of
 from fungible.sessions.values import apply
 from fungible.stores.contract import ABSENT, Record
 from fungible.stores.errors import ConflictError, GoneError
@@ -24,18 +24,27 @@ async def rotate(sessions: StoredSessions, session: Session) -> None:
     wherever this is cut off, one of the two IDs holds everything.
     """
     state = session.state
-    state.rotation_due = False
     if state.record is None:
         # Nothing is kept yet: what will be gets an ID of its own anyway.
         changes = session.changes()
-        if changes:
+        if changes or state.subject is not None:
             await sessions.create(session, changes)
         return
-    if state.id is None and not state.stale:
-        # It came with an ID that was rotated already: whoever may hold that gets no cookie for what it leads to.
-        sessions.notice("rotation_refused")
-        await sessions.write(session)
-        return
+    if state.stale:
+        # It came with an ID that was rotated already.
+        before = subject_of(state.record)
+        if before is not None and before == state.subject:
+            # Whoever may hold that ID gets no cookie in the name of who was signed in with it.
+            sessions.notice("rotation_refused")
+            state.rotation_due = False
+            await sessions.write(session)
+            return
+        found = await sessions.store.get(state.record.key)
+        if found is None or await sessions.standing(found) is None:
+            await _after_its_end(sessions, session, state.record)
+            return
+        # Somebody signs in: into a session of its own, and not into what the old ID leads to, which may be that of
+        # somebody who had planted the old ID here.
     changes: Mapping[str, Any] = session.changes()
     while True:
         read = state.record
@@ -48,17 +57,23 @@ async def rotate(sessions: StoredSessions, session: Session) -> None:
             await _lead_on(sessions, state, read, record)
             break
         except ConflictError as conflict:
-            if NEXT in conflict.current.fields:
+            current = conflict.current
+            ended = ENDED in current.fields
+            if NEXT in current.fields:
                 # Another request rotated first, such as the first click of a double click on "sign in". Both get an ID
                 # that works: a browser may drop either of the two answers.
-                break
-            await sessions.end_by_handle(handle_of(session_id))
-            changes = session.merged_with(conflict.current.fields)
-            state.record = conflict.current
+                ended = await sessions.standing(current) is None
+                if not ended:
+                    break
         except GoneError:
-            await sessions.end_by_handle(handle_of(session_id))
+            current, ended = read, True
+        await sessions.end_by_handle(handle_of(session_id))
+        if ended:
             await _after_its_end(sessions, session, read)
             return
+        changes = session.merged_with(current.fields)
+        state.record = current
+    state.rotation_due = False
     state.record, state.id, state.handle = record, session_id, handle_of(session_id)
     state.send_due, state.stale = True, False
     session.written(record.fields)
@@ -82,14 +97,16 @@ async def _lead_on(sessions: StoredSessions, state: SessionState, read: Record, 
     if state.stale:
         return
     settings = sessions.settings
-    before = meta_decoder.decode(read.fields[META]).subject
+    before = subject_of(read)
     dead_at = sessions.now() + settings.rotation_grace_s
-    leads = encoder.encode(Next(record.key.removeprefix("session:"), dead_at, before != state.subject))
-    # Where somebody else is signed in now, the old ID goes on showing what it showed: an ID that was planted on the
-    # visitor before (session fixation) must show nothing of who signed in.
-    kept = dict(read.fields) if before != state.subject else {}
-    await sessions.store.put(read.key, {**kept, NEXT: leads}, ttl_s=settings.tombstone_s, expect=read)
+    leads = encoder.encode(Next(record.key.removeprefix("session:"), dead_at))
+    # The old ID goes on showing what it showed: one that was planted on the visitor before (session fixation) must show
+    # nothing of who signed in. Who was signed in before, and is no longer, is out.
+    signed_out = before is not None and before != state.subject
+    kept = {META: encoder.encode(Meta(state.created_at))} if signed_out else read.fields
+    # Told first: cut off in between, the old ID is only asked for more often.
     await sessions.revoked(state.handle, from_s=dead_at)
+    await sessions.store.put(read.key, {**kept, NEXT: leads}, ttl_s=settings.tombstone_s, expect=read)
     if before is not None:
         await sessions.subjects.remove(before, state.handle)
 
@@ -97,7 +114,7 @@ async def _lead_on(sessions: StoredSessions, state: SessionState, read: Record, 
 async def _after_its_end(sessions: StoredSessions, session: Session, read: Record) -> None:
     """The session was ended, or has expired, while it was being rotated."""
     state = session.state
-    if state.subject is None or meta_decoder.decode(read.fields[META]).subject == state.subject:
+    if state.subject is None or subject_of(read) == state.subject:
         sessions.lost(session)
         return
     # Somebody signs in with this request: that needs no former session. Nothing of the old one comes along.

@@ -80,7 +80,7 @@ class SealedSessions:
         changes = session.changes()
         now = self._now()
         if state.record is None:
-            if not any(value is not None for value in changes.values()):
+            if not changes and state.subject is None:
                 return
             state.begin(now)
         elif not changes and not state.rotation_due and extension_s(state, self.settings, now) is None:

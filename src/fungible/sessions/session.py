@@ -63,6 +63,8 @@ class Session(TrackedValues):
     @property
     def subject(self) -> str | None:
         """Who is signed in, if the application has said so. Setting it gives the session a new ID with the response."""
+        # The response depends on the cookie, as with a value that was looked at.
+        self.accessed = True
         return self._state.subject
 
     @subject.setter
@@ -75,11 +77,13 @@ class Session(TrackedValues):
     @property
     def created_at(self) -> float:
         """When it began, in Unix seconds."""
+        self.accessed = True
         return self._state.created_at
 
     @property
     def is_new(self) -> bool:
         """Whether nothing of it is kept yet."""
+        self.accessed = True
         return self._state.record is None
 
     async def rotate(self, *, subject: str | None = None) -> None:

@@ -34,21 +34,23 @@ class CookiePolicy(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.name is not None and not TOKEN.fullmatch(self.name):
             raise SettingError(f"the cookie's name {self.name!r} has characters that RFC 6265 does not allow")
-        if not self.path.startswith("/") or re.search(r"[;\x00-\x20\x7f]", self.path):
-            raise SettingError(f"the cookie's path {self.path!r} must begin with / and hold no ; or spaces")
+        if not self.path.startswith("/") or re.search(r"[^\x21-\x3a\x3c-\x7e]", self.path):
+            raise SettingError(f"the cookie's path {self.path!r} must begin with /, and be ASCII without ; or spaces")
         if self.domain is not None and not re.fullmatch(r"\.?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*", self.domain):
             raise SettingError(f"the cookie's domain {self.domain!r} is no host name")
         if self.same_site not in ("lax", "strict", "none"):
             raise SettingError(f"same_site={self.same_site!r} must be 'lax', 'strict' or 'none'")
+        # Browsers heed these prefixes in any case.
+        prefixed = self.full_name.lower()
         if not self.secure:
             for found, words in (
                 (self.same_site == "none", "same_site='none'"),
                 (self.partitioned, "partitioned=True"),
-                (self.full_name.startswith(("__Host-", "__Secure-")), f"the name {self.full_name!r}"),
+                (prefixed.startswith(("__host-", "__secure-", "__http-")), f"the name {self.full_name!r}"),
             ):
                 if found:
                     raise SettingError(f"browsers reject a cookie with {words} that is not secure: set secure=True")
-        if self.full_name.startswith("__Host-") and (self.path != "/" or self.domain is not None):
+        if prefixed.startswith("__host-") and (self.path != "/" or self.domain is not None):
             raise SettingError(
                 f"browsers reject {self.full_name!r} with a path other than / or with a domain: take a name with "
                 "__Secure- instead, or leave both out"

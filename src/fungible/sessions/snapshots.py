@@ -91,6 +91,10 @@ class SnapshotSessions(StoredSessions):
         if session.state.record is not record:
             session.state.copy_due = False
             session.state.send_due = session.state.send_due or not session.state.dead
+        handle = session.state.handle
+        if session.state.send_due and handle is not None and self._revocations.knows(handle):
+            # Rotated or ended while this request was under way: its cookie must not come after the new one.
+            session.state.send_due = False
 
     async def rotate(self, session: Session) -> None:
         """Writes what was changed, under a new ID."""

@@ -31,8 +31,6 @@ class Next(msgspec.Struct, frozen=True, array_like=True):
     handle: str
     dead_at: float
     """From then on it leads nowhere, but for requests that had read it before."""
-    new_subject: bool
-    """Whether somebody else is signed in now: who comes with the old ID sees only what it always showed."""
 
 
 meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
@@ -52,7 +50,7 @@ class SessionState:
     """What names the session without giving it away: a digest of the ID, and its place in the store."""
     had_cookie = False
     stale = False
-    """Whether this is what a rotated ID still shows, while the session has gone on under another one."""
+    """Whether this is what a rotated ID still shows, while the session goes on under another one."""
     rotation_due = False
     send_due = False
     clear_due = False
@@ -122,6 +120,12 @@ class SessionState:
             meta = meta_decoder.decode(self._meta)
             self._meta = None
             self._created_at, self._subject = meta.created_at, meta.subject
+
+
+def subject_of(record: Record) -> str | None:
+    """Who is signed in with a session that was read."""
+    meta = record.fields.get(META)
+    return None if meta is None else meta_decoder.decode(meta).subject
 
 
 def field_of(name: str) -> str:

@@ -21,8 +21,8 @@ from fungible.sessions.subjects import SubjectIndex
 from fungible.stores.contract import ABSENT, REMOVED, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
 
-MAX_HOPS: Final = 8
-"""Rotations that are followed from an old ID."""
+MAX_HOPS: Final = 1000
+"""Rotations that are followed from an old ID: there never are so many while one request runs."""
 MAX_ATTEMPTS: Final = 1000
 """Each failed attempt means that another request has written: so many never come together."""
 
@@ -82,20 +82,19 @@ class StoredSessions:
         return await self._read_rotated(record, handle)
 
     async def _read_rotated(self, record: Record, handle: str) -> SessionState | None:
-        """What a rotated ID shows for a few seconds. It never leads to a cookie with the new ID."""
-        leads = next_decoder.decode(record.fields[NEXT])
-        if self.now() >= leads.dead_at:
+        """What a rotated ID shows for a few seconds: what it showed before, while the session lives.
+
+        It never leads to what came later, nor to a cookie with the new ID; but what is written with it is kept.
+        """
+        if self.now() >= next_decoder.decode(record.fields[NEXT]).dead_at:
             self.notice("rotated_id_refused")
             return None
-        if leads.new_subject:
-            shown = record.changed({NEXT: REMOVED})
-            state = SessionState.of(shown, handle=handle, session_id=None, now=self.now())
-            state.stale = True
-            return state
-        current = await self.standing(record)
-        if current is None:
+        if await self.standing(record) is None:
             return None
-        return SessionState.of(current, handle=handle_in(current.key), session_id=None, now=self.now())
+        shown = record.changed({NEXT: REMOVED})
+        state = SessionState.of(shown, handle=handle, session_id=None, now=self.now())
+        state.stale = True
+        return state
 
     async def standing(self, record: Record) -> Record | None:
         """The record that stands for a session now, where it was rotated since; None if it has ended."""
@@ -124,16 +123,14 @@ class StoredSessions:
             session.follow_subject(self.settings.subject_key)
         changes = session.changes()
         if state.record is None:
-            if changes:
+            if changes or state.subject is not None:
                 await self.create(session, changes)
         elif state.rotation_due:
             await self.rotate(session)
         elif changes:
             await self._change(session, changes, state.record)
         elif not state.stale:
-            ttl_s = extension_s(state, self.settings, self.now())
-            if ttl_s is not None and await self.store.touch(state.record.key, ttl_s=ttl_s):
-                state.send_due = True
+            await self._extend(state, state.record)
 
     async def create(self, session: Session, changes: Mapping[str, Any]) -> None:
         """Begins a session: its ID is drawn here, whatever the visitor sent."""
@@ -150,6 +147,18 @@ class StoredSessions:
             await self.subjects.add(state.subject, handle, ends_at=state.created_at + self.settings.absolute_timeout_s)
         session.written(state.record.fields)
 
+    async def _extend(self, state: SessionState, record: Record) -> None:
+        """Extends the session's life, where that is due, and sends the cookie again."""
+        ttl_s = extension_s(state, self.settings, self.now())
+        if ttl_s is None:
+            return
+        try:
+            # No `touch`: where the session was rotated meanwhile, the old ID must not come after the new one.
+            await self.store.change(record, {NEXT: REMOVED}, ttl_s=ttl_s)
+            state.send_due = True
+        except (ConflictError, GoneError):
+            state.send_due = False
+
     async def _change(self, session: Session, changes: Mapping[str, Any], record: Record) -> None:
         """Writes changes; where another request was first, merges with what stands, and tries again."""
         state = session.state
@@ -159,32 +168,26 @@ class StoredSessions:
             state.record = await self.store.change(record, {**changes, NEXT: REMOVED}, ttl_s=ttl_s)
         except ConflictError as conflict:
             async with self._turn(record.key):
-                await self._merge(session, conflict.current, ttl_s)
+                await self._merge(session, record, conflict.current, ttl_s)
         except GoneError:
             self.lost(session)
-        if state.dead:
-            return
-        state.send_due = state.send_due or ttl_s is not None
-        if state.record is not None:
+        else:
             session.written(state.record.fields)
+        if not state.dead:
+            state.send_due = state.send_due or ttl_s is not None
 
-    async def _merge(self, session: Session, current: Record, ttl_s: float | None) -> None:
-        state = session.state
+    async def _merge(self, session: Session, read: Record, current: Record, ttl_s: float | None) -> None:
         for _ in range(MAX_ATTEMPTS):
             standing = await self.standing(current)
             if standing is None:
                 self.lost(session)
                 return
-            if standing.key != current.key:
-                # The client has, or will get, the new ID from the request that rotated.
-                state.id, state.handle = None, handle_in(standing.key)
-            state.record = standing
             merged = session.merged_with(standing.fields)
             self.notice("merged")
-            if not merged:
-                return
             try:
-                state.record = await self.store.change(standing, {**merged, NEXT: REMOVED}, ttl_s=ttl_s)
+                if merged:
+                    standing = await self.store.change(standing, {**merged, NEXT: REMOVED}, ttl_s=ttl_s)
+                go_on(session, read, standing)
                 return
             except ConflictError as conflict:
                 current = conflict.current
@@ -237,6 +240,8 @@ class StoredSessions:
         """Deletes a session for good: also where another request rotates it at this very moment."""
         pending: list[str] = [handle]
         for place in pending:
+            # Told first: cut off in between, no copy of what is dead in the store goes on being trusted.
+            await self.revoked(place, from_s=self.now())
             record = await self._marked(place)
             subject: str | None = None
             if record is not None:
@@ -245,7 +250,6 @@ class StoredSessions:
                 if META in record.fields:
                     subject = meta_decoder.decode(record.fields[META]).subject
             await self.store.delete(key_of(place), tombstone_s=self.settings.tombstone_s)
-            await self.revoked(place, from_s=self.now())
             if subject is not None:
                 await self.subjects.remove(subject, place)
 
@@ -302,6 +306,19 @@ class StoredSessions:
     def notice(self, event: str, **details: Any) -> None:
         """Tells the application's metrics what happened."""
         self.settings.on_event(event, details)
+
+
+def go_on(session: Session, read: Record, standing: Record) -> None:
+    """A request whose changes were merged goes on from what now stands."""
+    state = session.state
+    if standing.key == read.key:
+        state.record = standing
+    else:
+        # Rotated since: this request, which may be another's who had planted its ID, goes on showing what it showed,
+        # with its own changes. The client has, or will get, the new ID from the request that rotated.
+        state.record, state.id, state.stale = read.changed(session.changes()), None, True
+        session.edits.merged = None
+    session.written(state.record.fields)
 
 
 def values_of(record: Record) -> dict[str, Any]:

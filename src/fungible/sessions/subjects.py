@@ -1,7 +1,9 @@
 """The index of a subject's sessions: for lists of devices, and for signing out everywhere."""
 
 import hashlib
+from bisect import bisect
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -9,6 +11,10 @@ from fungible.core.sealing import to_base64url
 from fungible.sessions.state import encoder
 from fungible.stores.contract import ABSENT, REMOVED, Changes, Record, Store
 from fungible.stores.errors import ConflictError, GoneError
+
+MANY: Final = 200
+"""From so many sessions of one subject on it is seen to that the index does not only grow."""
+LOOKED_AT: Final = 8
 
 ends_decoder = msgspec.msgpack.Decoder(float)
 
@@ -30,7 +36,8 @@ class SubjectIndex:
                 return
             except ConflictError as conflict:
                 standing = conflict.current
-            changes: Changes = {**entry, **dict.fromkeys(self._past(standing), REMOVED)}
+            ended = self._past(standing) | await self._idled_out(standing, handle)
+            changes: Changes = {**dict.fromkeys(ended, REMOVED), **entry}
             try:
                 await self._store.change(standing, changes, ttl_s=ttl_s)
                 return
@@ -56,6 +63,22 @@ class SubjectIndex:
         """The handles of the sessions that may be alive."""
         record = await self._store.get(_key(subject))
         return [] if record is None else [name for name in record.fields if name not in self._past(record)]
+
+    async def _idled_out(self, record: Record, handle: str) -> set[str]:
+        """A few of those that nobody has signed out of, and that have ended: else they would stay for months.
+
+        Only where there are many: such is the subject of a script that signs in every minute. Handles are digests, so
+        that those next to a new one are any.
+        """
+        if len(record.fields) < MANY:
+            return set()
+        names = sorted(record.fields)
+        start = bisect(names, handle)
+        return {
+            name
+            for name in [*names, *names][start : start + LOOKED_AT]
+            if await self._store.get(f"session:{name}") is None
+        }
 
     def _past(self, record: Record) -> set[str]:
         now = self._now()

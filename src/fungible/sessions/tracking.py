@@ -35,8 +35,8 @@ class Edits:
         """Fields that were set or removed as a whole."""
         self.counters: set[Path] = set()
         """Numbers that were only added to."""
-        self.merged: dict[str, Any] = {}
-        """What merging has made of values."""
+        self.merged: dict[str, Any] | None = None
+        """What merging has made of values; None while nothing had to be merged."""
 
 
 class TrackedValues(MutableMapping[str, Any]):
@@ -172,6 +172,7 @@ class TrackedValues(MutableMapping[str, Any]):
         changes: dict[str, Any] = {}
         overwritten: list[Path] = []
         base, edits = self._state.fields, self.edits
+        values = edits.merged = dict[str, Any]()
         for field in self.changes():
             name = name_of(field) or field
             outcome = merge(
@@ -182,7 +183,7 @@ class TrackedValues(MutableMapping[str, Any]):
                 counters=edits.counters,
             )
             overwritten += outcome.overwritten
-            edits.merged[field] = outcome.value
+            values[field] = outcome.value
             data: Any = REMOVED if outcome.value is MISSING else encode_field(field, outcome.value)
             if current.get(field, REMOVED) != data:
                 changes[field] = data
@@ -196,13 +197,24 @@ class TrackedValues(MutableMapping[str, Any]):
 
     def written(self, fields: Fields) -> None:
         """Goes on from what now is kept."""
-        self._state.fields = fields
+        before, self._state.fields = self._state.fields, fields
         self._looks.clear()
-        for field, value in self._edits.merged.items() if self._edits is not None else ():
-            mine = self._values.pop(field, None)
+        if self._edits is not None and self._edits.merged is not None:
+            self._catch_up(before, fields, self._edits.merged)
+        self._edits = None
+
+    def _catch_up(self, before: Fields, fields: Fields, merged: dict[str, Any]) -> None:
+        """Shows what others have written: a value that was only looked at must not be taken for a change of it later."""
+        for field, mine in [*self._values.items()]:
+            if field in merged:
+                value = merged[field]
+            elif before.get(field) != fields.get(field):
+                value = decode(fields[field]) if field in fields else MISSING
+            else:
+                continue
+            del self._values[field]
             if value is not MISSING:
                 self._values[field] = become(mine, value)
-        self._edits = None
 
     def forget(self) -> None:
         """Drops what was changed and not written."""

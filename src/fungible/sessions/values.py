@@ -9,15 +9,20 @@ from fungible.stores.contract import REMOVED, Changes, Fields
 
 
 def become(mine: Any, value: Any) -> Any:
-    """The merged value in the very list or dict that the application may still hold and change."""
-    if not (isinstance(mine, list) and isinstance(value, list)) and not (
-        isinstance(mine, dict) and isinstance(value, dict)
-    ):
-        return value
-    held: Any = cast(Any, mine)
-    held.clear()
-    (held.extend if isinstance(value, list) else held.update)(value)
-    return held
+    """The merged value in the very lists and dicts that the application may still hold and change."""
+    if isinstance(mine, list) and isinstance(value, list):
+        mine[:] = value
+        return cast(Any, mine)
+    if isinstance(mine, dict) and isinstance(value, dict):
+        held = cast(dict[str, Any], mine)
+        merged = {
+            key: become(held[key], inner) if key in held else inner
+            for key, inner in cast(dict[str, Any], value).items()
+        }
+        held.clear()
+        held.update(merged)
+        return held
+    return value
 
 
 def look_of(value: object) -> bytes | None:
@@ -40,7 +45,7 @@ def encode_field(key: str, value: object) -> bytes:
     """
     try:
         return encode(value)
-    except TypeError as error:
+    except (TypeError, UnicodeEncodeError) as error:
         raise TypeError(f"session[{name_of(key) or key!r}]: {error}") from None
 
 

@@ -1,0 +1,1 @@
+"""Sessions: races, forged cookies, failing stores, and a model of browsers."""
