@@ -1,0 +1,259 @@
+"""Who is let in: passwords, TLS, and URLs that can't be meant."""
+
+import asyncio
+import datetime
+import ipaddress
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hiredis
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from redis_drills import clients, opened, say, talking
+from servers import RedisServer
+from servers.server import free_port
+
+from fungible.core.errors import SettingError
+from fungible.stores import StoreUnavailableError, open_store
+from fungible.stores.redis.failures import WORDS, reason_of
+
+SECRET = "s3cret/with:odd@signs"
+QUOTED = "s3cret%2Fwith%3Aodd%40signs"
+
+
+async def use(url: str) -> None:
+    async with opened(url) as store:
+        await store.ping()
+        put = await store.put("s", {"a": b"1"}, ttl_s=60)
+        assert await store.get("s") == put
+
+
+def unavailable(url: str) -> str:
+    """The error that using it ends in."""
+
+    async def run() -> str:
+        async with opened(url, timeout_s=2) as store:
+            with pytest.raises(StoreUnavailableError) as error:
+                await store.put("s", {"a": b"1"}, ttl_s=60)
+            with pytest.raises(StoreUnavailableError):
+                await store.get("s")
+            return str(error.value)
+
+    return asyncio.run(run())
+
+
+def test_a_password_is_given_to_the_server_and_to_nobody_else(server: RedisServer) -> None:
+    where = f"127.0.0.1:{server.port}"
+    with talking(server) as ask:
+        ask("CONFIG", "SET", "requirepass", SECRET)
+        try:
+            asyncio.run(use(f"redis://:{QUOTED}@{where}"))
+            asyncio.run(use(f"redis://default:{QUOTED}@{where}"))
+            assert "it wants a password" in unavailable(f"redis://{where}")
+            told = unavailable(f"redis://:wrong{QUOTED}@{where}")
+            assert "does not accept the user name and password" in told
+            assert SECRET not in told
+            shown = repr(vars(open_store(f"redis://:{QUOTED}@{where}")))
+            assert SECRET not in shown
+        finally:
+            ask("CONFIG", "SET", "requirepass", "")
+
+
+def test_a_user_needs_only_the_rights_that_a_store_uses(server: RedisServer) -> None:
+    rights = "~fungible:* +@hash +@stream +@string +@keyspace +@scripting +time +auth +select -@dangerous"
+    say(server, "ACL", "SETUSER", "shop", "on", ">pw", *rights.split())
+    say(server, "ACL", "SETUSER", "guest", "on", ">pw", "~fungible:*", "+hgetall")
+    try:
+        asyncio.run(use(f"redis://shop:pw@127.0.0.1:{server.port}/0"))
+        asyncio.run(use(f"redis://shop:pw@127.0.0.1:{server.port}/2"))
+        assert "is not permitted" in unavailable_writes(f"redis://guest:pw@127.0.0.1:{server.port}/0")
+        assert "does not accept the user name and password" in unavailable(f"redis://shop:no@127.0.0.1:{server.port}")
+    finally:
+        say(server, "ACL", "DELUSER", "shop", "guest")
+
+
+def unavailable_writes(url: str) -> str:
+    async def run() -> str:
+        async with opened(url) as store:
+            await store.get("s")
+            with pytest.raises(StoreUnavailableError) as error:
+                await store.put("s", {"a": b"1"}, ttl_s=60)
+            return str(error.value)
+
+    return asyncio.run(run())
+
+
+def test_the_connection_has_a_name_for_the_operator(server: RedisServer) -> None:
+    async def run() -> None:
+        async with opened(server.url) as store:
+            await store.ping()
+            assert " name=fungible " in clients(server)[0]
+
+    asyncio.run(run())
+
+
+class Authority:
+    """Makes certificates, for tests and for a day."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder = folder
+        self.name = name
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.certificate = self._sign(name, self.key, authority=True)
+        self.file = self._keep(name, self.certificate, self.key)[0]
+
+    def make(self, name: str) -> tuple[Path, Path]:
+        """The files of a certificate for 127.0.0.1 and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        return self._keep(name, self._sign(name, key, authority=False), key)
+
+    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, *, authority: bool) -> x509.Certificate:
+        now = datetime.datetime.now(datetime.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.name)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(hours=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def _keep(self, name: str, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> tuple[Path, Path]:
+        files = self.folder / f"{name}.crt", self.folder / f"{name}.key"
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        plain = serialization.NoEncryption()
+        files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+        for file in files:
+            file.chmod(0o644)
+        return files
+
+
+class TLSServer(RedisServer):
+    """Speaks TLS on a second port, to those who show a certificate."""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        if reason := super().missing():
+            return reason
+        # Without TLS inside, it does not know the option, and ends at once; with it, it misses the certificate.
+        command = [str(cls.binary()), "--port", "0", "--tls-port", "1", "--dir", "/"]
+        run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return "redis-server is built without TLS" if "tls-port" in run.stdout + run.stderr else None
+
+    def prepare(self) -> None:
+        self.folder.chmod(0o755)
+        self.authority = Authority(self.folder, "authority")
+        self.certificate, self.key = self.authority.make("server")
+        self.tls_port = free_port()
+
+    def command(self) -> list[str]:
+        files = ("--tls-cert-file", self.certificate, "--tls-key-file", self.key)
+        rest = ("--tls-ca-cert-file", self.authority.file, "--tls-auth-clients", "yes")
+        return [*super().command(), "--tls-port", str(self.tls_port), *map(str, (*files, *rest))]
+
+
+@pytest.fixture(scope="module")
+def tls_server() -> Iterator[TLSServer]:
+    if missing := TLSServer.missing():
+        pytest.skip(missing)
+    with TLSServer() as server:
+        yield server
+
+
+@pytest.fixture
+def options(tls_server: TLSServer) -> dict[str, Any]:
+    certificate, key = tls_server.authority.make("client")
+    return {"ca": tls_server.authority.file, "cert": certificate, "key": key}
+
+
+def tls_url(server: TLSServer, **options: Any) -> str:
+    text = "&".join(f"{name}={value}" for name, value in options.items())
+    return f"rediss://127.0.0.1:{server.tls_port}/0?{text}"
+
+
+def test_everything_goes_over_tls(tls_server: TLSServer, options: dict[str, Any]) -> None:
+    async def run() -> None:
+        async with opened(tls_url(tls_server, **options)) as store:
+            value = bytes(range(256)) * 2000
+            await asyncio.gather(*(store.put(f"s{number}", {"v": value}, ttl_s=60) for number in range(20)))
+            for record in await asyncio.gather(*(store.get(f"s{number}") for number in range(20))):
+                assert record is not None
+                assert record.fields["v"] == value
+            assert len(clients(tls_server)) == 1
+
+    asyncio.run(run())
+
+
+def test_a_server_whose_certificate_nobody_vouches_for_is_not_trusted(
+    tls_server: TLSServer, options: dict[str, Any], tmp_path: Path
+) -> None:
+    stranger = Authority(tmp_path, "stranger").file
+    assert "is not trusted" in unavailable(tls_url(tls_server, **(options | {"ca": stranger})))
+
+
+def test_a_server_with_a_certificate_for_another_name_is_not_trusted(
+    tls_server: TLSServer, options: dict[str, Any]
+) -> None:
+    url = tls_url(tls_server, **options).replace("127.0.0.1", "localhost")
+    assert "is not trusted" in unavailable(url)
+
+
+def test_without_a_certificate_of_ours_such_a_server_hangs_up(tls_server: TLSServer, options: dict[str, Any]) -> None:
+    assert "unavailable" in unavailable(tls_url(tls_server, ca=options["ca"]))
+
+
+def test_tls_with_a_server_that_speaks_none_is_an_error(tls_server: TLSServer, options: dict[str, Any]) -> None:
+    url = tls_url(tls_server, **options).replace(str(tls_server.tls_port), str(tls_server.port))
+    assert "unavailable" in unavailable(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://a,b", "takes one host"),
+        ("redis://a/one", "the database 'one' must be a number"),
+        ("redis://a/-1", "the database '-1' must be a number"),
+        ("redis://a?prefx=b", "there is no option 'prefx'"),
+        ("redis://a?ca=/ca.pem", "there is no option 'ca'"),
+        ("redis://a?prefix=a%0Ab", "the prefix must be at most 100 bytes"),
+        ("redis://a?timeout_s=0", "must be a number of seconds above 0"),
+        ("rediss://a?ca=/no/such/file.pem", "can't be read"),
+        ("rediss://a?key=/k.pem", "key has a meaning with cert alone"),
+        ("redis+sentinel://a:1,b:2", "the master's name was expected"),
+        ("redis+sentinel://a/main?ca=/ca.pem", "add tls=yes"),
+        ("redis+sentinel://a/main?tls=maybe", "can be yes or no"),
+        ("redis+sentinel://a/main?db=x", "the database 'x' must be a number"),
+        ("redis+cluster://a/3", "a cluster has the database 0"),
+        ("redis+cluster://a?db=0", "there is no option 'db'"),
+    ],
+)
+def test_a_url_that_cannot_be_meant_is_refused_at_once(url: str, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        open_store(url)
+
+
+@pytest.mark.parametrize("code", sorted(WORDS))
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{} and some more",
+        "{} and more. script: 8f1e, on @user_script:12.",
+        "ERR Error running script (call to f_8f1e): @user_script:12: @user_script: 12: -{} and more",
+    ],
+)
+def test_an_error_is_understood_wherever_its_code_stands(code: str, form: str) -> None:
+    assert reason_of(hiredis.ReplyError(form.format(code))) == WORDS[code]
+
+
+def test_the_arguments_of_a_command_are_in_no_error() -> None:
+    told = reason_of(hiredis.ReplyError("ERR unknown command 'HGETALL', with args beginning with: 'fungible:r:id' "))
+    assert told == "ERR unknown command 'HGETALL'"
