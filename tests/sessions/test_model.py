@@ -45,8 +45,7 @@ class Place:
         self.line = line
         self.dead_at = float("inf")
         self.shows: Line | None = None
-        """What stood at the moment when somebody else signed in: nothing else is ever shown."""
-        self.follower: Place | None = None
+        """What stood when the ID was rotated: nothing that came later is ever shown."""
 
 
 class UnderWay:
@@ -94,14 +93,10 @@ class Visits(RuleBasedStateMachine):
 
     def at(self, cookie: str | None) -> tuple[Place | None, bool]:
         """Where a cookie leads now, and whether by an ID that was rotated."""
-        place, rotated = self.places.get(cookie), False
-        if place is None or self.clock() >= place.dead_at:
+        place = self.places.get(cookie)
+        if place is None or self.clock() >= place.dead_at or not place.line.alive:
             return None, False
-        while place.shows is None and place.follower is not None:
-            place, rotated = place.follower, True
-        if place.shows is not None:
-            return place, True
-        return (place if place.line.alive else None), rotated
+        return place, place.shows is not None
 
     def token(self) -> str:
         self.tokens += 1
@@ -193,20 +188,18 @@ class Visits(RuleBasedStateMachine):
         cookie = self.answer(request, instance)
         if place is None:
             self.forked(cookie, {}, after, token)
-        elif place.shows is not None:
-            self.forked(cookie, place.shows.values, after, token)
-        elif request.rotated and after != request.subject:
-            self.forked(cookie, place.line.values, after, token)
-        elif request.rotated:
+        elif place.shows is not None and after is not None and after == request.subject:
             assert cookie is None
             place.line.apply(token)
+        elif place.shows is not None:
+            self.forked(cookie, place.shows.values, after, token)
         else:
             assert cookie is not None
             assert cookie not in self.places
-            self.places[cookie] = place.follower = Place(place.line)
+            self.places[cookie] = Place(place.line)
             place.dead_at = self.clock() + self.grace_s
-            if after != request.subject:
-                place.shows = place.line.view() if request.subject is None else Line({}, None)
+            signed_out = request.subject is not None and after != request.subject
+            place.shows = Line({}, None) if signed_out else place.line.view()
             place.line.apply(token)
             place.line.subject = after
 
@@ -217,13 +210,7 @@ class Visits(RuleBasedStateMachine):
         self.answer(request, instance)
         if request.place is not None:
             request.place.line.alive = False
-            request.place.shows = request.place.shows and self.ended(request.place)
             assert request.browser.cookie is None
-
-    def ended(self, place: Place) -> Line:
-        """Whoever signs out with an ID that shows what was, ends that, too."""
-        place.dead_at = 0.0
-        return Line({}, None)
 
     @rule(instance=INSTANCES, subject=SUBJECTS)
     def sign_out_everywhere(self, instance: int, subject: str) -> None:

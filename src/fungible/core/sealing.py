@@ -26,6 +26,8 @@ class Opened(NamedTuple):
     data: bytes
     by_current_key: bool
     """Whether the ring's current key sealed it; if not, it should be sealed anew at the next occasion."""
+    kid: bytes
+    """The key's name."""
 
 
 class Sealer:
@@ -65,7 +67,11 @@ class Sealer:
             data = cipher.decrypt(nonce, raw[HEADER_BYTES + SALT_BYTES + NONCE_BYTES :], self._purpose + header)
         except InvalidTag:
             return None
-        return Opened(data, kid == self._ring.current().kid)
+        return Opened(data, kid == self._ring.current().kid, kid)
+
+    def is_current(self, kid: bytes) -> bool | None:
+        """Whether a key still is the ring's current one; None if the ring no longer has it."""
+        return kid == self._ring.current().kid if self._ring.find(kid) is not None else None
 
     def _derived(self, secret: bytes, salt: bytes) -> bytes:
         return hashlib.blake2b(salt, key=secret, digest_size=32, person=self._person).digest()

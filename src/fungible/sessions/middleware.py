@@ -140,7 +140,8 @@ class SessionMiddleware:
             if message["type"] == "http.response.start" and not begun:
                 # Saved first: once the client has its answer, its next request may reach another instance.
                 try:
-                    await self.sessions.write(session)
+                    if not session.is_untouched:
+                        await self.sessions.write(session)
                 except StoreUnavailableError as error:
                     # Whatever the application did, its answer would promise a session that may not be kept.
                     begun = refused = True

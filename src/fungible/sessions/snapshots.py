@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +18,8 @@ from fungible.sessions.state import SessionState
 from fungible.sessions.stored import StoredSessions, key_of
 from fungible.stores.contract import Record, Store
 
+RECENT = 1000
+"""Opened cookies that are remembered: opening one costs as much as the rest of a request that reads."""
 KEEP_LONGER_S = 60.0
 """Revocations are kept that much longer than snapshots are trusted, for clocks that are apart."""
 
@@ -32,6 +35,14 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     fields: dict[str, bytes] = {}
 
 
+class _Opened(NamedTuple):
+    """A cookie that was opened."""
+
+    kid: bytes
+    snapshot: Snapshot
+    handle: str
+
+
 encoder = msgspec.msgpack.Encoder()
 decoder = msgspec.msgpack.Decoder(Snapshot)
 
@@ -44,6 +55,7 @@ class SnapshotSessions(StoredSessions):
     ) -> None:
         super().__init__(store, ring, settings, now=now)
         self._sealer = Sealer(ring, purpose="session-snapshot")
+        self._recent: dict[str, _Opened] = {}
         self._revocations = Revocations(
             store,
             bound_s=settings.revocation_bound_s,
@@ -53,16 +65,11 @@ class SnapshotSessions(StoredSessions):
 
     async def read_cookie(self, text: str) -> SessionState | None:
         """The state that one cookie's value names: from its copy while that is fresh, else from the store."""
-        opened = self._sealer.open(text)
-        if opened is None:
+        opened = self._recent.get(text) or self._opened(text)
+        if opened is None or self._sealer.is_current(opened.kid) is None:
             self.notice("cookie_refused", length=len(text))
             return None
-        try:
-            snapshot = decoder.decode(opened.data)
-        except msgspec.DecodeError:
-            self.notice("cookie_refused", length=len(text))
-            return None
-        handle = handle_of(snapshot.id)
+        snapshot, handle = opened.snapshot, opened.handle
         state = await self._trusted(snapshot, handle)
         if state is None:
             state = await self.read(snapshot.id, handle)
@@ -71,8 +78,22 @@ class SnapshotSessions(StoredSessions):
                 return None
             # The answer brings the visitor a fresh copy.
             state.send_due = state.copy_due = True
-        state.send_due = state.send_due or not opened.by_current_key
+        state.send_due = state.send_due or not self._sealer.is_current(opened.kid)
         return state
+
+    def _opened(self, text: str) -> _Opened | None:
+        """What a cookie holds, remembered: a visitor sends the same one with all requests of a page."""
+        opened = self._sealer.open(text)
+        try:
+            snapshot = None if opened is None else decoder.decode(opened.data)
+        except msgspec.DecodeError:
+            return None
+        if opened is None or snapshot is None:
+            return None
+        if len(self._recent) >= RECENT:
+            del self._recent[next(iter(self._recent))]
+        found = self._recent[text] = _Opened(opened.kid, snapshot, handle_of(snapshot.id))
+        return found
 
     async def _trusted(self, snapshot: Snapshot, handle: str) -> SessionState | None:
         now = self.now()

@@ -132,6 +132,12 @@ class TrackedValues(MutableMapping[str, Any]):
             self._edits = Edits()
         return self._edits
 
+    @property
+    def is_untouched(self) -> bool:
+        """Whether there is no session and none is begun, as with most requests of visitors."""
+        state = self._state
+        return state.record is None and self._edits is None and not (state.rotation_due or state.ended)
+
     def follow_subject(self, key: str) -> None:
         """Takes the subject from a value, where the application has set or removed that value."""
         field = field_of(key)
