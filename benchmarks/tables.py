@@ -1,6 +1,7 @@
-"""Numbers as plain text: several measurements as median and range, rows under columns."""
+"""Numbers as plain text: several measurements as median and range, rows under columns, long lines in several."""
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 
 
@@ -25,3 +26,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         )
         for line in lines
     )
+
+
+def wrapped(words: str) -> str:
+    """In lines of 120 characters at most."""
+    return "\n".join(textwrap.wrap(words, 120, break_long_words=False, break_on_hyphens=False))

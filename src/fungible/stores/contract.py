@@ -86,8 +86,12 @@ class Record(Struct, frozen=True):
 
     def changed(self, changes: Changes, *, expires_at: float | None = None) -> Record:
         """The record with the changes made to it."""
-        fields = {name: value for name, value in self.fields.items() if name not in changes}
-        fields.update((name, value) for name, value in changes.items() if value is not REMOVED)
+        fields = dict(self.fields)
+        for name, value in changes.items():
+            if value is REMOVED:
+                fields.pop(name, None)
+            else:
+                fields[name] = value
         return Record(self.key, fields, self.expires_at if expires_at is None else expires_at, self.incarnation)
 
 
@@ -99,8 +103,10 @@ class Rate(Struct, frozen=True, kw_only=True):
     burst: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 1 or not 0 < self.period_s < MAX_TTL_S or self.burst < 0:
-            raise InvalidRecordError(f"a rate needs a limit of 1 or more, and a period above 0 s: {self}")
+        if self.limit < 1 or not 0 < self.period_s < MAX_TTL_S or self.burst < 0 or self.tolerance_us > MAX_TTL_S * 1e6:
+            raise InvalidRecordError(
+                f"a rate needs a limit of 1 or more, a period above 0 s, and a burst that is there again in ten years: {self}"
+            )
 
     @property
     def interval_us(self) -> int:
@@ -292,7 +298,7 @@ def gcra(tat_us: int, now_us: int, rate: Rate, cost: int) -> tuple[int, Taken]:
     if allowed:
         tat = wanted
     retry_us = 0.0 if allowed else math.inf if cost * interval > tolerance else wanted - tolerance - now_us
-    return tat, Taken(allowed, (tolerance - (tat - now_us)) // interval, retry_us / 1e6, (tat - now_us) / 1e6)
+    return tat, Taken(allowed, max(0, (tolerance - (tat - now_us)) // interval), retry_us / 1e6, (tat - now_us) / 1e6)
 
 
 def check_cost(cost: int) -> None:

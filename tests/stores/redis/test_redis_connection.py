@@ -260,7 +260,8 @@ def test_callers_wait_their_turn_while_the_server_reads_more_slowly_than_they_wr
             assert connection.lost is None
             waiting = connection._transport.get_write_buffer_size()
             writes.append(asyncio.create_task(store.put("one more", {"v": b"1"}, ttl_s=60)))
-            await asyncio.sleep(0)
+            for _ in range(5):
+                await asyncio.sleep(0)
             assert connection._transport.get_write_buffer_size() == waiting
             server.resume()
             await asyncio.gather(*writes)
@@ -322,6 +323,7 @@ def test_a_host_without_address_and_a_port_without_listener_are_named() -> None:
 
         asyncio.run(run(f"redis://127.0.0.1:{port}", f"nothing listens at 127.0.0.1:{port}"))
         asyncio.run(run("redis://no-such-host.invalid", "'no-such-host.invalid' can't be resolved"))
+        asyncio.run(run("redis://a..b", "the host name 'a..b' can't be"))
 
 
 def test_the_keys_of_two_prefixes_and_of_two_databases_are_apart(server: RedisServer) -> None:

@@ -60,7 +60,7 @@ class Connection(asyncio.Protocol):
         """Sends a packed command.
 
         Args:
-            deadline: By `time.monotonic`; at least about `timeout_s` ahead, for passing it ends the connection.
+            deadline: By `time.monotonic`; about `timeout_s` ahead, for silence past it ends the connection.
         Returns:
             Its reply, or `StoreUnavailableError` if the connection ends before: the command may have been carried out.
         """
@@ -79,8 +79,8 @@ class Connection(asyncio.Protocol):
         return future
 
     async def until_usable(self) -> None:
-        """Waits while the server reads more slowly than we write."""
-        while not self.usable and self.lost is None:
+        """Waits while the server reads more slowly than we write; returns, too, when that will never be over."""
+        while not self.usable and self.lost is None and self._finishing is None:
             if self._drained is None:
                 self._drained = self._loop.create_future()
             await asyncio.shield(self._drained)
@@ -89,6 +89,7 @@ class Connection(asyncio.Protocol):
         """Ends it as soon as nobody waits for a reply any more."""
         self.usable = False
         self._finishing = reason
+        self._wake()
         if not self._pending:
             self.end(reason)
 
@@ -137,6 +138,10 @@ class Connection(asyncio.Protocol):
         if self._finishing is not None and not pending:
             self.end(self._finishing)
 
+    def eof_received(self) -> None:
+        """The server says no more: what is written from now on would be lost."""
+        self.usable = False
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is closed."""
         self.end("it closed the connection" if exc is None else f"the connection broke: {exc}")
@@ -149,7 +154,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         """Enough has gone out."""
-        self.usable = self.lost is None and self._finishing is None
+        self.usable = not self._transport.is_closing() and self._finishing is None
         self._wake()
 
     def _flush(self) -> None:

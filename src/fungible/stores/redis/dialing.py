@@ -42,6 +42,9 @@ async def dial(
         transport, connection = await loop.create_connection(
             lambda: Connection(home=settings.home, timeout_s=settings.timeout_s), host, port, ssl=settings.tls
         )
+    except UnicodeError as error:
+        # From the codec for host names of other scripts.
+        raise RefusedError(home=settings.home, reason=f"the host name {host!r} can't be one: {error}") from error
     except OSError as error:
         # Who has no trusted certificate, or speaks no TLS, will have none the next time, either.
         settled = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
