@@ -227,7 +227,7 @@ class Visits(RuleBasedStateMachine):
             cookies = [*self.places]
             self.browsers[browser].cookie = cookies[data.draw(st.integers(0, len(cookies) - 1))]
 
-    @rule(browser=BROWSERS, raw=st.binary(min_size=52, max_size=52))
+    @rule(browser=BROWSERS, raw=st.binary(min_size=54, max_size=54))
     def forge(self, browser: int, raw: bytes) -> None:
         self.browsers[browser].cookie = to_base64url(raw)
         self.store.calls.clear()

@@ -13,8 +13,9 @@ from fungible.sessions.state import SessionState
 MAX_COOKIES: Final = 4
 """Cookies of our name that are looked at: other hosts of the domain may have planted some before ours."""
 ID_BYTES: Final = 32
-TAG_BYTES: Final = 16
-COOKIE_CHARACTERS: Final = (KID_BYTES + ID_BYTES + TAG_BYTES) * 4 // 3 + 1
+TAG_BYTES: Final = 18
+"""With the rest a multiple of three: base64 has no odd bits then."""
+COOKIE_CHARACTERS: Final = (KID_BYTES + ID_BYTES + TAG_BYTES) * 4 // 3
 
 
 class SessionCookie:
@@ -63,7 +64,7 @@ def new_id() -> bytes:
 
 def handle_of(session_id: bytes) -> str:
     """What names the session in the store: from a copy of the store nobody can make a cookie."""
-    return to_base64url(hashlib.blake2b(session_id, digest_size=32, person=b"fungible-session").digest())
+    return hashlib.blake2b(session_id, digest_size=24, person=b"fungible-session").hexdigest()
 
 
 def signed_id(session_id: bytes, ring: KeyRing) -> str:

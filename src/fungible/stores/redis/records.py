@@ -62,7 +62,9 @@ def change_arguments(record: Record, changes: Changes, ttl_s: float | None) -> l
             there.append(name)
             held.append(before)
         if value is REMOVED:
-            removed.append(name)
+            # What was not there is only to be absent still.
+            if before is not None:
+                removed.append(name)
         else:
             pairs += (name, value)
     ttl_ms = 0 if ttl_s is None else milliseconds(ttl_s)
