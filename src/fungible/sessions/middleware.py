@@ -116,13 +116,14 @@ class SessionMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        cookies = cookie_header(scope)
         try:
-            session = await self.sessions.load(cookie_header(scope))
+            session = await self.sessions.load(cookies) if cookies else self._visitor()
         except StoreUnavailableError as error:
             if not self._empty_if_away:
                 await self._refuse(scope, send, error)
                 return
-            session = Session(self.sessions, SessionState(self._now()), read_only="while its store is away")
+            session = self._visitor(read_only="while its store is away")
         if scope["type"] == "websocket":
             # A cookie can't be sent any more once the connection stands, and it may stand for days.
             session.read_only = session.read_only or "in a WebSocket: its handshake has been answered"
@@ -130,6 +131,10 @@ class SessionMiddleware:
             await self.app(scope, receive, send)
             return
         await self._serve(scope, receive, send, session)
+
+    def _visitor(self, *, read_only: str = "") -> Session:
+        """The session of who has none."""
+        return Session(self.sessions, SessionState(self._now()), read_only=read_only)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
         scope["session"] = session
@@ -171,7 +176,7 @@ class SessionMiddleware:
             begun = True
             await self._refuse(scope, send, error)
             return
-        if begun and not refused:
+        if begun and not refused and not session.is_untouched:
             await self._save_late(session)
 
     async def _save_late(self, session: Session) -> None:
@@ -213,7 +218,10 @@ def with_session_headers(message: Message, session: Session, set_cookie: str | N
     # A new list: an application may send one response object to several visitors.
     headers = [*message.get("headers", ())]
     # A cache must not give this answer to other visitors (RFC 9110 section 12.5.5, RFC 9111 section 7.3).
-    if not any(name == b"vary" and b"cookie" in value.lower() for name, value in headers):
+    for name, value in headers:
+        if name == b"vary" and b"cookie" in value.lower():
+            break
+    else:
         headers.append((b"vary", b"Cookie"))
     if set_cookie is not None:
         headers.append((b"set-cookie", set_cookie.encode("latin-1")))
