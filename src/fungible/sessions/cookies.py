@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import os
-from typing import Final
+from typing import Final, NamedTuple
 
 from fungible.core.keyring import KID_BYTES, KeyRing
 from fungible.core.sealing import from_base64url, to_base64url
@@ -73,8 +73,17 @@ def signed_id(session_id: bytes, ring: KeyRing) -> str:
     return to_base64url(key.kid + session_id + _tag(session_id, key.secret))
 
 
-def verified_id(text: str, ring: KeyRing) -> tuple[bytes, bool] | None:
-    """The ID in a cookie, and whether the ring's current key has signed it; None if no key of ours has."""
+class VerifiedID(NamedTuple):
+    """A session ID that we have issued."""
+
+    kid: bytes
+    """The name of the key that signed it."""
+    id: bytes
+    handle: str
+
+
+def verified_id(text: str, ring: KeyRing) -> VerifiedID | None:
+    """The ID in a cookie; None if no key of ours has signed it."""
     if len(text) != COOKIE_CHARACTERS:
         return None
     raw = from_base64url(text)
@@ -84,7 +93,7 @@ def verified_id(text: str, ring: KeyRing) -> tuple[bytes, bool] | None:
     key = ring.find(kid)
     if key is None or not hmac.compare_digest(tag, _tag(session_id, key.secret)):
         return None
-    return session_id, kid == ring.current().kid
+    return VerifiedID(kid, session_id, handle_of(session_id))
 
 
 def _tag(session_id: bytes, secret: bytes) -> bytes:

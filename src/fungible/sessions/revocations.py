@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import Callable
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -61,6 +62,7 @@ class Revocations:
         self._now = now
         self._monotonic = monotonic
         self._followers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Follower] = WeakKeyDictionary()
+        self._latest: tuple[weakref.ref[asyncio.AbstractEventLoop], _Follower] | None = None
 
     async def publish(self, handle: str, *, from_s: float) -> None:
         """Tells all instances that an ID is dead from an instant on."""
@@ -125,7 +127,10 @@ class Revocations:
 
     def _follower(self) -> _Follower:
         loop = asyncio.get_running_loop()
+        if self._latest is not None and self._latest[0]() is loop:
+            return self._latest[1]
         follower = self._followers.get(loop)
         if follower is None:
             follower = self._followers[loop] = _Follower()
+        self._latest = (weakref.ref(loop), follower)
         return follower

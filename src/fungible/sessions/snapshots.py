@@ -11,6 +11,7 @@ import msgspec
 from fungible.core.keyring import KeyRing
 from fungible.core.sealing import Sealer
 from fungible.sessions.cookies import handle_of
+from fungible.sessions.recent import Recent
 from fungible.sessions.revocations import Revocations
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
@@ -18,8 +19,6 @@ from fungible.sessions.state import SessionState
 from fungible.sessions.stored import StoredSessions, key_of
 from fungible.stores.contract import Record, Store
 
-RECENT = 1000
-"""Opened cookies that are remembered: opening one costs as much as the rest of a request that reads."""
 KEEP_LONGER_S = 60.0
 """Revocations are kept that much longer than snapshots are trusted, for clocks that are apart."""
 
@@ -55,7 +54,7 @@ class SnapshotSessions(StoredSessions):
     ) -> None:
         super().__init__(store, ring, settings, now=now)
         self._sealer = Sealer(ring, purpose="session-snapshot")
-        self._recent: dict[str, _Opened] = {}
+        self._recent_copies = Recent[_Opened]()
         self._revocations = Revocations(
             store,
             bound_s=settings.revocation_bound_s,
@@ -65,7 +64,7 @@ class SnapshotSessions(StoredSessions):
 
     async def read_cookie(self, text: str) -> SessionState | None:
         """The state that one cookie's value names: from its copy while that is fresh, else from the store."""
-        opened = self._recent.get(text) or self._opened(text)
+        opened = self._recent_copies.get(text) or self._opened(text)
         if opened is None or self._sealer.is_current(opened.kid) is None:
             self.notice("cookie_refused", length=len(text))
             return None
@@ -82,7 +81,7 @@ class SnapshotSessions(StoredSessions):
         return state
 
     def _opened(self, text: str) -> _Opened | None:
-        """What a cookie holds, remembered: a visitor sends the same one with all requests of a page."""
+        """What a cookie holds."""
         opened = self._sealer.open(text)
         try:
             snapshot = None if opened is None else decoder.decode(opened.data)
@@ -90,10 +89,7 @@ class SnapshotSessions(StoredSessions):
             return None
         if opened is None or snapshot is None:
             return None
-        if len(self._recent) >= RECENT:
-            del self._recent[next(iter(self._recent))]
-        found = self._recent[text] = _Opened(opened.kid, snapshot, handle_of(snapshot.id))
-        return found
+        return self._recent_copies.add(text, _Opened(opened.kid, snapshot, handle_of(snapshot.id)))
 
     async def _trusted(self, snapshot: Snapshot, handle: str) -> SessionState | None:
         now = self.now()

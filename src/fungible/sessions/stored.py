@@ -11,8 +11,9 @@ from weakref import WeakValueDictionary
 from fungible.core.codec import UndecodableError, decode
 from fungible.core.keyring import KeyRing
 from fungible.sessions.contract import SessionInfo
-from fungible.sessions.cookies import SessionCookie, handle_of, new_id, signed_id, verified_id
+from fungible.sessions.cookies import SessionCookie, VerifiedID, handle_of, new_id, signed_id, verified_id
 from fungible.sessions.lifetimes import extension_s
+from fungible.sessions.recent import Recent
 from fungible.sessions.rotation import rotate
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
@@ -46,6 +47,7 @@ class StoredSessions:
         self.subjects = SubjectIndex(store, now=now)
         self._ring = ring
         self._cookie = SessionCookie(settings)
+        self._recent = Recent[VerifiedID]()
         self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
     # --- reading ---
@@ -60,17 +62,20 @@ class StoredSessions:
 
     async def read_cookie(self, text: str) -> SessionState | None:
         """The state that one cookie's value names; None if it is not ours, or its session has ended."""
-        verified = verified_id(text, self._ring)
-        if verified is None:
+        verified = self._recent.get(text) or self._verified(text)
+        if verified is None or self._ring.find(verified.kid) is None:
             self.notice("cookie_refused", length=len(text))
             return None
-        session_id, by_current_key = verified
-        state = await self.read(session_id, handle_of(session_id))
+        state = await self.read(verified.id, verified.handle)
         if state is None:
             self.notice("session_unknown")
             return None
-        state.send_due = not by_current_key
+        state.send_due = verified.kid != self._ring.current().kid
         return state
+
+    def _verified(self, text: str) -> VerifiedID | None:
+        verified = verified_id(text, self._ring)
+        return None if verified is None else self._recent.add(text, verified)
 
     async def read(self, session_id: bytes, handle: str) -> SessionState | None:
         """The state of the session with that ID."""

@@ -14,7 +14,7 @@ from msgspec.structs import fields
 from fungible.adapters.sync import OnUnavailable, SyncSessions, secrets_of
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
-from fungible.sessions.cookies import handle_of, signed_id, verified_id
+from fungible.sessions.cookies import signed_id, verified_id
 from fungible.sessions.opening import homes_of, open_sessions
 from fungible.sessions.session import Session
 from fungible.sessions.settings import DAY_S, CookiePolicy, SameSite, SessionSettings
@@ -69,16 +69,15 @@ class Opened(SyncSessions):
         verified = verified_id(text, self._ring)
         if verified is None:
             return await self.sessions.read_cookie(text)
-        session_id, by_current_key = verified
-        state = await self.sessions.read(session_id, handle_of(session_id))
+        state = await self.sessions.read(verified.id, verified.handle)
         if state is not None:
-            state.send_due = not by_current_key
+            state.send_due = verified.kid != self._ring.current().kid
         return state
 
     def handle(self, session_key: str) -> str | None:
         """What names the session in the store; None if we have not issued this key."""
         verified = verified_id(session_key, self._ring)
-        return None if verified is None else handle_of(verified[0])
+        return None if verified is None else verified.handle
 
     def session_key(self, session_id: bytes) -> str:
         """The ID as text, signed: what we have not issued is never taken."""
