@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -24,6 +25,13 @@ import fungible.check.instances.starter as instances
 from fungible.cli.main import main
 sys.exit(main())
 """
+
+
+def heeds_signals() -> None:
+    """For the new process, before it is what it will be: whoever runs the tests may ignore signals, as nohup does and
+    a shell for a job in the background, and what is ignored stays so in all that is started."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass
@@ -71,9 +79,14 @@ class CommandLine:
         return [sys.executable, *program, "check", *map(str, arguments)]
 
     def begin(self, *arguments: Any, before: str = "", **how: Any) -> subprocess.Popen[str]:
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            self.command(*arguments, before=before), cwd=self.app, env=self.env, text=True, errors="replace", **pipes
+            self.command(*arguments, before=before),
+            cwd=self.app,
+            env=self.env,
+            text=True,
+            errors="replace",
+            **(pipes | {"preexec_fn": heeds_signals} | how),
         )
 
     def run(self, *arguments: Any, before: str = "") -> Ended:

@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import termios
 import threading
@@ -392,6 +393,67 @@ def test_a_checker_that_is_stopped_ends_what_it_started(number, how, cli):
     out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, ""), out + err
     assert err == "fungible: stopped\n"
+    cli.is_clean()
+
+
+def test_a_checker_under_nohup_goes_on_when_the_terminal_has_gone(cli):
+    process = begun(cli, "never-listens", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.communicate(timeout=1)
+    process.terminate()
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+    cli.is_clean()
+
+
+UNNOTICED = """
+import signal, threading
+import fungible.check.runs.runner as runner
+
+def elsewhere():
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+def send(address, request, whole=runner.send, **how):
+    if request.target == "/ask":
+        threading.Timer(0.5, elsewhere).start()
+    return whole(address, request, **how)
+
+runner.send = send
+"""
+
+
+def test_a_checker_is_stopped_by_a_signal_that_breaks_off_no_wait(cli):
+    # As one that comes just before a wait for an answer begins; other threads get it here, so that it always does.
+    process = cli.begin("--start", misbehaving("hangs", cli), "--file", cli.flow(ASK), before=UNNOTICED)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")
+    cli.is_clean()
+
+
+SLOW_SIDE_BY_SIDE = """
+import fungible.check.runs.subject as subject
+
+def compare(*given, whole=subject.Subject.compare):
+    open("slow", "w").close()
+    return whole(*given)
+
+subject.Subject.compare = compare
+"""
+
+
+def test_a_checker_that_is_stopped_does_not_wait_for_runs_side_by_side(cli):
+    reset = "test ! -e slow || sleep 100"
+    app = BY_NAME["python_session"]
+    process = cli.begin(
+        *("--start", app.command, "--env", f"SHARED_DIR={cli.app}", "--file", cli.flow(app.steps)),
+        *("--reset", reset, "--directory", cli.app),
+        before=SLOW_SIDE_BY_SIDE,
+    )
+    cli.until(lambda: any(line.startswith("sleep") for line in cli.processes().values()), "no reset is slow")
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")
     cli.is_clean()
 
 

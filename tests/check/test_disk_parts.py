@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fungible.check.errors import CheckError
+from fungible.check.errors import CheckError, StartError
 from fungible.check.isolation import disk_copy
 from fungible.check.isolation.disk import directly
 from fungible.check.isolation.disk_environment import private_variables
@@ -119,6 +119,18 @@ def test_what_is_too_big_is_not_copied(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(CheckError, match="`directory`"):
         disk_copy.copy_tree(source, tmp_path / "target", linked=[], left_out=[])
     assert not (tmp_path / "target").exists()
+
+
+def test_a_copy_that_is_no_longer_wanted_is_given_up(tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for name in "abcd":
+        (source / name).touch()
+    # Asked before each of four files is looked at, then before each is copied.
+    answers = iter([True] * 6 + [False])
+    with pytest.raises(StartError, match="no longer wanted"):
+        disk_copy.copy_tree(source, target, linked=[], left_out=[], wanted=lambda: next(answers))
+    assert sorted(path.name for path in target.iterdir()) == ["a", "b"]
 
 
 def test_a_private_home_takes_all_its_variables_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from fungible.check.errors import CheckError, StartError
 from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process, probe
+from fungible.check.stopping import Endings
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
@@ -69,7 +70,7 @@ def working(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def probed(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
-    return probe(Layout(tmp_path_factory.mktemp("probed")))
+    return probe(Layout(tmp_path_factory.mktemp("probed")), Endings())
 
 
 @pytest.fixture(params=[1, 0], ids=["in-place", "copy"])
@@ -500,7 +501,7 @@ def test_disks_may_be_made_and_closed_from_several_threads(
 
 
 def test_the_probe_says_what_it_found(working: Path) -> None:
-    found = probe(Layout(working))
+    found = probe(Layout(working), Endings())
     assert found.level in (0, 1)
     assert str(working) in found.why or "/tmp" in found.why
     assert [path.name for path in working.iterdir()] == ["data.txt"]

@@ -15,6 +15,7 @@ import pytest
 
 from fungible.check.errors import StartError
 from fungible.check.isolation.disks import Disk, Isolation, Layout, Process, probe
+from fungible.check.stopping import Endings
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
 
@@ -75,7 +76,7 @@ def children_of(process: int) -> list[int]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
-    return probe(Layout(tmp_path_factory.mktemp("probed")))
+    return probe(Layout(tmp_path_factory.mktemp("probed")), Endings())
 
 
 @pytest.fixture(params=VARIANTS, ids=list(VARIANTS))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from apps.catalogue import BY_NAME
+from command_line import heeds_signals
 
 PATIENCE_S = 240.0
 WITHOUT = """
@@ -442,7 +443,10 @@ def test_slow(fungible_client):
 """,
     )
     with subprocess.Popen(
-        suite.command(*suite.app("python_session", mended=False)), cwd=suite.folder, env=suite.env
+        suite.command(*suite.app("python_session", mended=False)),
+        cwd=suite.folder,
+        env=suite.env,
+        preexec_fn=heeds_signals,
     ) as run:
         try:
             end = time.monotonic() + PATIENCE_S

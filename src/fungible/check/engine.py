@@ -18,7 +18,7 @@ from fungible.check.flows.sources import Flows, asked, crawled, discovered, writ
 from fungible.check.http.client import send as send_request
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
-from fungible.check.instances.opening import Opened, open_pool, uninterrupted
+from fungible.check.instances.opening import Opened, open_pool
 from fungible.check.instances.pool import Pool
 from fungible.check.model import (
     DECIDING,
@@ -44,6 +44,7 @@ from fungible.check.schedules.drain import drain, slowest_seconds
 from fungible.check.schedules.explore import Explorer, Found
 from fungible.check.schedules.race import race
 from fungible.check.schedules.repeat import repeat
+from fungible.check.stopping import Endings, Threads, uninterrupted
 
 _HOST = "127.0.0.1:8000"
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")
@@ -99,15 +100,17 @@ class Check:
         self._framework = ""
         self._opened: Opened | None = None
         self._flows = Flows()
+        self._endings = Endings()
         base = Path(tempfile.mkdtemp(prefix="fungible-"))
         try:
-            self._run(base)
+            with Threads(1, stop=self._endings.close) as threads:
+                work = threads.submit(self._run, base)
+            work.result()
         except CheckError as error:
             self._reasons.append(str(error))
         finally:
             with uninterrupted():
-                if self._opened is not None:
-                    self._opened.pool.close()
+                self._endings.close()
                 shutil.rmtree(base, ignore_errors=True)
         return self._report()
 
@@ -127,6 +130,7 @@ class Check:
             self.directory,
             base,
             host,
+            self._endings,
             wanted_level=self.isolation_wanted,
             tell=lambda doing: self.watcher.phase("prepare", doing),
         )

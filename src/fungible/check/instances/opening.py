@@ -1,12 +1,9 @@
 """A pool of instances from a target: paths made absolute, isolation probed, setup commands run."""
 
-import contextlib
 import os
-import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances.pool import Pool
@@ -14,6 +11,7 @@ from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
 from fungible.check.isolation.disks import Layout, probe
 from fungible.check.model import Target
+from fungible.check.stopping import Endings
 
 _STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv", "/opt")
 
@@ -34,11 +32,14 @@ def open_pool(
     directory: Path,
     base: Path,
     host: str,
+    endings: Endings,
     *,
     wanted_level: int | None = None,
     tell: Callable[[str], None] = lambda doing: None,
 ) -> Opened:
     """Instances of a target whose paths are relative to `directory`; what they write goes to folders in `base`.
+
+    `endings` gets what ends all that is started here or later. It may be called while this is still under way.
 
     Raises:
         CheckError: something is named that is not there, a setup command failed, a running instance is silent, or
@@ -47,7 +48,9 @@ def open_pool(
     if target.at:
         if len(target.at) < 2:
             raise CheckFileError("--at names one instance; it takes two or more to tell them apart")
-        return Opened(RunningPool(target.at, host))
+        running = RunningPool(target.at, host)
+        endings.add(running.close)
+        return Opened(running)
     if not target.start:
         raise CheckFileError(
             "there is nothing to start: give --start 'command with {port}', or --at with the URLs of running instances"
@@ -56,6 +59,7 @@ def open_pool(
     if not working.is_dir():
         raise CheckFileError(f"the working directory {working} does not exist")
     outside = Outside(target, working, base)
+    endings.add(outside.close)
     tell("running setup" if target.setup else "")
     outside.setup()
     # After setup, which may be what makes them.
@@ -63,12 +67,13 @@ def open_pool(
     private = (*(absolute(text, working) for text in target.private), *_state_directories())
     layout = Layout(working, shared, private)
     tell("probing isolation")
-    isolation = probe(layout, copies=wanted_level == 0)
+    isolation = probe(layout, endings, copies=wanted_level == 0)
     if wanted_level == 1 and isolation.level < 1:
         raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
-    starter = Starter(target, layout, isolation, base, host)
+    pool = Pool(Starter(target, layout, isolation, base, host), base=base, shared=shared)
+    endings.add(pool.close)
     return Opened(
-        Pool(starter, base=base, shared=shared),
+        pool,
         outside.reset if target.reset else None,
         f"level {isolation.level}: {isolation.why}",
         isolation.level,
@@ -93,17 +98,3 @@ def _existing(text: str, directory: Path) -> Path:
 def _state_directories() -> tuple[Path, ...]:
     """Where applications keep state outside their own folder, as far as we may write there (PHP's sessions, for one)."""
     return tuple(path for path in map(Path, _STATE) if path.is_dir() and os.access(path, os.W_OK))
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Generator[None]:
-    """Ending what was started is not to be cut short by a second Ctrl-C, nor by a terminal that goes away."""
-    before: dict[int, Any] = {}
-    with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

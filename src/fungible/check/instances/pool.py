@@ -73,7 +73,7 @@ class Pool:
 
     def close_world(self, kit: Kit) -> None:
         """Ends what was started for a kit and not used."""
-        if not self._shared:
+        if not self._shared or self._closed:
             return
         with self._condition:
             kit.closed = True
@@ -88,16 +88,26 @@ class Pool:
         """A fresh, ready instance for a kit; `more` says how many will be asked for next.
 
         Raises:
-            StartError: it could not be started.
+            StartError: it could not be started, or the pool is closed.
         """
         with self._condition:
             self._ask(kit, max(0, 1 + more - len(kit.ready) - kit.coming))
             while not kit.ready:
                 self._raise_error()
+                self.check_open()
                 self._condition.wait(0.2)
             instance = kit.ready.popleft()
         self._refill()
         return instance
+
+    def check_open(self) -> None:
+        """Keeps a run from going on with instances that were ended.
+
+        Raises:
+            StartError: the pool is closed.
+        """
+        if self._closed:
+            raise StartError("stopped")
 
     def fresh_disk(self, kit: Kit) -> Disk:
         """A disk on which the caller starts processes itself."""
@@ -171,8 +181,12 @@ class Pool:
         copies: dict[Path, Path] = {}
         for number, path in enumerate(self._shared):
             copies[path] = directory / str(number)
-            _copy(path, copies[path])
+            _copy(path, copies[path], self._copy_file)
         return Kit(copies, directory=directory)
+
+    def _copy_file(self, source: str, target: str) -> None:
+        self.check_open()
+        shutil.copy2(source, target)
 
     def _refill(self) -> None:
         with self._condition:
@@ -231,11 +245,11 @@ def _copyable(path: Path) -> bool:
     return size <= _MAX_SHARED_BYTES
 
 
-def _copy(path: Path, to: Path) -> None:
+def _copy(path: Path, to: Path, copy_file: Callable[[str, str], object]) -> None:
     if path.is_file():
-        shutil.copy2(path, to)
+        copy_file(str(path), str(to))
     elif path.is_dir():
-        shutil.copytree(path, to, symlinks=True)
+        shutil.copytree(path, to, symlinks=True, copy_function=copy_file)
         with contextlib.suppress(OSError):
             shutil.copystat(path, to)
     else:

@@ -36,6 +36,7 @@ class RunningPool:
     def __init__(self, urls: Sequence[str], host: str) -> None:
         self._instances = [Instance(number, address_of(url)) for number, url in enumerate(urls, 1)]
         self._turns: dict[int, itertools.cycle[Instance]] = {}
+        self._closed = False
         for instance in self._instances:
             request = Request("GET", "/", (("Host", host), ("Accept-Encoding", "identity")))
             answer = send(instance.address, request, timeout_s=10)
@@ -54,13 +55,24 @@ class RunningPool:
 
     def take(self, kit: Kit, *, more: int = 0) -> Instance:
         """The next instance."""
+        self.check_open()
         return next(self._turns[id(kit)])
 
     def dispose(self, instance: Instance) -> None:
         """Leaves it running."""
 
     def close(self) -> None:
-        """Leaves them all running."""
+        """Leaves them all running, and gives no more of them away."""
+        self._closed = True
+
+    def check_open(self) -> None:
+        """Keeps a run from going on.
+
+        Raises:
+            StartError: the pool is closed.
+        """
+        if self._closed:
+            raise StartError("stopped")
 
     def fresh_disk(self, kit: Kit) -> Disk:
         """Not for instances that somebody else runs."""

@@ -78,6 +78,9 @@ class Outside:
         self._target = target
         self._directory = str(directory)
         self._base = base
+        self._lock = threading.Lock()
+        self._running: subprocess.Popen[bytes] | None = None
+        self._closed = False
 
     def setup(self) -> None:
         """Runs the target's `setup` commands.
@@ -91,16 +94,47 @@ class Outside:
         """Runs the target's `reset` commands, as `setup`."""
         self._run("reset", self._target.reset)
 
+    def close(self) -> None:
+        """Ends the command under way, with all that it has started; no other one begins. Idempotent."""
+        with self._lock:
+            self._closed = True
+            running = self._running
+        if running is not None:
+            _kill_unended(running)
+
     def _run(self, what: str, commands: Sequence[str]) -> None:
         env = os.environ | {name: filled(text, 0, self._directory) for name, text in self._target.env.items()}
         for number, command in enumerate(commands):
             text = filled(command, 0, self._directory)
             log = self._base / f"{what}-{number}.log"
-            status = _run_to_end(text, self._directory, env, log)
+            status = self._run_to_end(text, env, log)
             if status is None:
                 raise StartError(f"the {what} command {text!r} had not ended after {SETUP_SECONDS:g} s")
             if status:
                 raise StartError(f"the {what} command {text!r} ended with status {status}:\n{tail(log, 3000)}")
+
+    def _run_to_end(self, command: str, env: Mapping[str, str], log: Path) -> int | None:
+        """The status of a shell command, None where it took too long; what it leaves running once it has ended stays."""
+        # Into a file: a server that it leaves running would hold a pipe open.
+        with log.open("wb") as output, self._lock:
+            if self._closed:
+                raise StartError("stopped")
+            self._running = process = subprocess.Popen(
+                ["/bin/sh", "-c", command],
+                cwd=self._directory,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        try:
+            return process.wait(SETUP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _kill_unended(process)
+            process.wait()
 
 
 def filled(text: str, port: int, directory: str) -> str:
@@ -128,7 +162,7 @@ class Starter:
             number = self.started
         base = self._base / f"disk-{number}"
         base.mkdir()
-        return Disk(self._layout, self.isolation, base, shared_at=shared_at)
+        return Disk(self._layout, self.isolation, base, shared_at=shared_at, wanted=lambda: not self.cancelled.is_set())
 
     def start(
         self,
@@ -198,28 +232,11 @@ class Starter:
         raise StartError(_unready_words(command, instance, ready.path, ready.timeout, answer))
 
 
-def _run_to_end(command: str, directory: str, env: Mapping[str, str], log: Path) -> int | None:
-    """The status of a shell command, None where it took too long; what it leaves running once it has ended stays."""
-    with log.open("wb") as output:
-        # Into a file: a server that it leaves running would hold a pipe open.
-        process = subprocess.Popen(
-            ["/bin/sh", "-c", command],
-            cwd=directory,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        return process.wait(SETUP_SECONDS)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        if process.poll() is None:  # too long, or the check was stopped: with all that it has started
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def _kill_unended(process: subprocess.Popen[bytes]) -> None:
+    """Kills a command that has not ended, and all of its session; what one that has ended left running stays."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _is_ready(answer: Answer, wanted: tuple[int, ...]) -> bool:

@@ -9,7 +9,7 @@ import contextlib
 import os
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,15 +72,23 @@ class Disk:
     Args:
         base: Folder on the real disk for the files of this disk; best outside of the working directory.
         shared_at: What stands in for a shared path, by that path: a folder or file on the real disk. Level 1 only.
+        wanted: Asked again and again while it is made.
     Raises:
         CheckError: The layout names what is not there, or what is too big to be copied.
-        StartError: The view can't be made.
+        StartError: The view can't be made, or is no longer wanted.
     """
 
     def __init__(
-        self, layout: Layout, isolation: Isolation, base: Path, *, shared_at: Mapping[Path, Path] | None = None
+        self,
+        layout: Layout,
+        isolation: Isolation,
+        base: Path,
+        *,
+        shared_at: Mapping[Path, Path] | None = None,
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self.directory = layout.working
+        self._wanted = wanted
         self._lock = threading.Lock()
         self._base = base.resolve()
         self._own = self._base / "disk"
@@ -211,7 +219,7 @@ class Disk:
         self.directory = self._own / "copy" / (working.name or "root")
         self._trees.append((self.directory, self.directory))
         inside = [path for path in shared if path.is_relative_to(working)]
-        copy_tree(working, self.directory, linked=inside, left_out=[self._base])
+        copy_tree(working, self.directory, linked=inside, left_out=[self._base], wanted=self._wanted)
 
     def _mounts(self, working: Path, layout: Layout, shared: Mapping[Path, Path | None]) -> list[Operation]:
         known = mount_points()

@@ -5,10 +5,10 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
-from fungible.check.errors import CheckError
+from fungible.check.errors import CheckError, StartError
 
 MAX_BYTES = 2 << 30
 MAX_FILES = 200_000
@@ -22,19 +22,28 @@ Mark = dict[str, tuple[int, int, int, int]]
 """What the files of a directory looked like: inode, size, time of the last write and of the last change."""
 
 
-def copy_tree(source: Path, target: Path, *, linked: Collection[Path], left_out: Collection[Path]) -> None:
+def copy_tree(
+    source: Path,
+    target: Path,
+    *,
+    linked: Collection[Path],
+    left_out: Collection[Path],
+    wanted: Callable[[], bool] = lambda: True,
+) -> None:
     """Copies a directory: links stay links, what can't be read is skipped.
 
     Args:
         linked: Paths below `source` that the copy shows by a symbolic link to the original.
         left_out: Paths below `source` that the copy lacks.
+        wanted: Asked again and again: a big copy takes minutes, and a check that is stopped does not wait for it.
     Raises:
         CheckError: It is too big to be copied for each instance.
+        StartError: It is no longer wanted.
     """
     linked = {*linked, *(source / name for name in LINKED if (source / name).is_dir())}
-    entries = list(_bounded(source, skipped={*linked, *left_out}))
+    entries = list(_while(wanted, _bounded(source, skipped={*linked, *left_out})))
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for entry in entries:
+    for entry in _while(wanted, entries):
         with contextlib.suppress(OSError):
             _copy_entry(entry, source, target)
     # A link within what is a link already would be made in the original.
@@ -42,6 +51,13 @@ def copy_tree(source: Path, target: Path, *, linked: Collection[Path], left_out:
         place = target / path.relative_to(source)
         place.parent.mkdir(parents=True, exist_ok=True)
         place.symlink_to(path)
+
+
+def _while(wanted: Callable[[], bool], entries: Iterable[os.DirEntry[str]]) -> Iterator[os.DirEntry[str]]:
+    for entry in entries:
+        if not wanted():
+            raise StartError("no longer wanted")
+        yield entry
 
 
 def _bounded(source: Path, *, skipped: Collection[Path]) -> Iterator[os.DirEntry[str]]:

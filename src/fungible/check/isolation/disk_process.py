@@ -14,6 +14,9 @@ from fungible.check.isolation.launcher_channel import Message, receive, send
 from fungible.check.isolation.launcher_processes import descendants, state
 
 _KILL_S = 10.0
+_HEAR_S = 0.5
+"""Nothing is waited for longer at a time: before a channel is polled another thread may close it, and what is opened
+next gets its number."""
 _TAIL_BYTES = 64 * 1024
 
 
@@ -47,7 +50,7 @@ class Process:
         """Waits for the main process to end; None where it still runs after `timeout_s`."""
         until = time.monotonic() + timeout_s
         while self._status is None and (left := until - time.monotonic()) > 0:
-            self._hear(left)
+            self._hear(min(left, _HEAR_S))
         return self.exit_status
 
     def terminate(self) -> None:
@@ -63,7 +66,7 @@ class Process:
         self._order("kill")
         until = time.monotonic() + _KILL_S
         while not self._gone and (left := until - time.monotonic()) > 0:
-            self._hear(left)
+            self._hear(min(left, _HEAR_S))
         if not self._gone:
             self._kill_from_here()
 

@@ -4,7 +4,6 @@ import contextlib
 import random
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from fungible.check.instances.pool import Pool
@@ -13,6 +12,7 @@ from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, slots_of
 from fungible.check.runs.runner import Conditions, Move, Runner, Trace, alone
 from fungible.check.runs.world import Mode, World
+from fungible.check.stopping import Threads
 
 
 @dataclass
@@ -100,9 +100,9 @@ class Subject:
 
     def compare(self, moves: Sequence[Move], mode: Mode | None = None) -> tuple[Ground, Break | None]:
         """Runs moves alone and as placed, side by side, and gives the first departure."""
-        with ThreadPoolExecutor(2) as executor:
-            ground = executor.submit(self.ground_for, moves)
-            trace = executor.submit(self.run, moves, mode)
+        with Threads(2) as threads:
+            ground = threads.submit(self.ground_for, moves)
+            trace = threads.submit(self.run, moves, mode)
             found = ground.result()
             return found, found.first_break(trace.result())
 

@@ -76,6 +76,7 @@ class World:
 
     def instance(self, slot: int) -> Instance:
         """The instance of a slot; a fresh one where there is none (any more)."""
+        self._pool.check_open()
         with self._lock:
             if slot not in self._instances:
                 assert self._kit is not None

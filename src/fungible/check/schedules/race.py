@@ -4,7 +4,6 @@ import copy
 import itertools
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from fungible.check.http.template import needs
@@ -13,6 +12,7 @@ from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.runner import Move, Runner, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode, World
+from fungible.check.stopping import Threads
 
 ATTEMPTS = 10
 _SECONDS = 5.0
@@ -97,8 +97,8 @@ def _race(subject: Subject, first: int, second: int) -> Raced | None:
     orders = [_sequence(subject, first, second), _sequence(subject, first, second, turned=True)][
         : 1 if first == second else 2
     ]
-    with ThreadPoolExecutor(2) as executor:
-        futures = [executor.submit(_ground, subject, order) for order in orders]
+    with Threads(2) as threads:
+        futures = [threads.submit(_ground, subject, order) for order in orders]
         grounds = [future.result() for future in futures]
     if any(outcome.unbound for ground in grounds for outcome in ground.control.outcomes):
         return None

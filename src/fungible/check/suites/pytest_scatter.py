@@ -15,8 +15,9 @@ import pytest
 from _pytest.runner import runtestprotocol
 
 from fungible.check.errors import CheckError
-from fungible.check.instances.opening import Opened, open_pool, uninterrupted
+from fungible.check.instances.opening import Opened, open_pool
 from fungible.check.runs.world import World
+from fungible.check.stopping import Endings, uninterrupted
 from fungible.check.suites.pytest_routing import Router, Run, Sent
 from fungible.check.suites.pytest_settings import Settings
 from fungible.check.suites.pytest_words import (
@@ -74,6 +75,7 @@ class Scatter:
         self._router = Router(settings.base_url, any_local=settings.any_local)
         self._opened: Opened | None = None
         self._base: Path | None = None
+        self._endings = Endings()
         self._undo: list[Callable[[], None]] = []
         self._told: list[dict[str, str]] = []
         self._properties: list[tuple[str, object]] = []
@@ -102,7 +104,7 @@ class Scatter:
     def _open(self) -> None:
         self._base = Path(tempfile.mkdtemp(prefix="fungible-"))
         settings = self.settings
-        self._opened = open_pool(settings.target, settings.directory, self._base, settings.host)
+        self._opened = open_pool(settings.target, settings.directory, self._base, settings.host, self._endings)
         if importlib.util.find_spec("httpx") is not None:
             from fungible.check.suites.pytest_httpx import route_httpx
 
@@ -113,12 +115,11 @@ class Scatter:
             self._undo.append(route_requests(self._router))
 
     def _close(self) -> None:
-        opened, self._opened = self._opened, None
+        self._opened = None
         with uninterrupted():
             while self._undo:
                 self._undo.pop()()
-            if opened is not None:
-                opened.pool.close()
+            self._endings.close()
             if self._base is not None:
                 shutil.rmtree(self._base, ignore_errors=True)
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from fungible.check.http.template import needs
@@ -11,6 +10,7 @@ from fungible.check.runs.placement import apart
 from fungible.check.runs.runner import Move, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode, World
+from fungible.check.stopping import Threads
 from fungible.check.witness.evidence import Look
 
 TIMES = 3
@@ -144,12 +144,12 @@ class Shrinker:
     def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look) -> tuple[int, int]:
         """How often the witness breaks and one instance passes, of three times each; the search has shown either before."""
         crash = any(move.kill_after for move in moves)
-        with ThreadPoolExecutor(2) as executor:
+        with Threads(2) as threads:
             again = [
-                executor.submit(self._subject.run, moves, self._mode, look=look if first and not crash else _no_look)
+                threads.submit(self._subject.run, moves, self._mode, look=look if first and not crash else _no_look)
                 for first in (True, False)
             ]
-            controls = [executor.submit(self._subject.control, moves) for _ in range(TIMES - 1)]
+            controls = [threads.submit(self._subject.control, moves) for _ in range(TIMES - 1)]
             broken = [ground.first_break(future.result()) for future in again]
             passed = [ground.first_break(future.result()) for future in controls]
         if crash and self._subject.can_kill:
