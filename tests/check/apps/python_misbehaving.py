@@ -2,9 +2,11 @@
 `/ask`. They end by themselves after two minutes, so that none outlives a test that lost sight of it."""
 
 import os
+import select
 import signal
 import socketserver
 import sys
+import threading
 import time
 
 PORT, HOW = int(sys.argv[1]), sys.argv[2]
@@ -116,7 +118,16 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def serve(port):
-    Server(("127.0.0.1", port), OneRequest).serve_forever()
+    """Serves until SIGTERM, then answers what has come: only what its name says is to be wrong with an application."""
+    server = Server(("127.0.0.1", port), OneRequest)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown, daemon=True).start())
+    server.serve_forever(poll_interval=0.02)
+    while select.select([server], [], [], 0.1)[0]:
+        server.handle_request()
+    answering = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    end = time.monotonic() + 0.5
+    for thread in answering:
+        thread.join(max(0, end - time.monotonic()))
 
 
 def become_a_daemon():
