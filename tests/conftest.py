@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from servers import (
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
         RedisSentinelServers,
         RedisServer,
     )
+
+
+# No test depends on how fast a machine is. CI judges a change, and not its luck: it tries the same examples each time,
+# where all other runs draw new ones.
+settings.register_profile("anywhere", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("anywhere"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("FUNGIBLE_REQUIRE") == "all" else "anywhere")
 
 
 def refused(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -136,12 +136,14 @@ async def test_a_server_killed_and_started_under_load_gives_no_wrong_answer(back
     stop = asyncio.Event()
     tasks = [asyncio.create_task(use(store, f"s{number}", backend, stop)) for number in range(6)]
     for _ in range(2):
+        # Some use before each kill, so that it meets commands under way.
         await asyncio.sleep(0.2)
         await asyncio.to_thread(backend.server.kill)
         while await outcome(store.ping) == "answered":
             pass
         await asyncio.to_thread(backend.server.start)
         await returns(store)
+    # And some after the last.
     await asyncio.sleep(0.2)
     stop.set()
     assert all(changes > 0 for changes in await asyncio.gather(*tasks))

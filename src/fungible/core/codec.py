@@ -37,7 +37,7 @@ def encode(value: object) -> bytes:
     >>> decode(encode({"price": Decimal("9.99"), "tags": ("new",)}))
     {'price': Decimal('9.99'), 'tags': ['new']}
     """
-    if type(value) in PLAIN:
+    if type(value) in PLAIN or (type(value) is int and SMALLEST <= value <= LARGEST):
         return _encoder.encode(value)
     try:
         return _encoder.encode(_plain(value, 0))
@@ -72,7 +72,7 @@ def _plain(value: object, depth: int) -> object:
     kind = type(value)
     if kind in PLAIN:
         return value
-    if kind is int and SMALLEST <= cast(int, value) <= LARGEST:
+    if type(value) is int and SMALLEST <= value <= LARGEST:
         return value
     if isinstance(value, dict):
         return _plain_mapping(cast(Mapping[object, object], value), _deeper(depth))

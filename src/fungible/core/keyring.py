@@ -63,6 +63,10 @@ class KeyRing:
         """The key of that name, current or not; None where the ring has none."""
         return self._by_kid.get(kid)
 
+    def is_current(self, kid: bytes) -> bool | None:
+        """Whether the key of that name is the current one; None where the ring has none."""
+        return True if kid == self._keys[0].kid else False if kid in self._by_kid else None
+
 
 class KeyDirectory(KeyRing):
     """Secrets in the files of a directory, read again while the application runs.
@@ -103,6 +107,11 @@ class KeyDirectory(KeyRing):
         """The key of that name."""
         self._look_again()
         return super().find(kid)
+
+    def is_current(self, kid: bytes) -> bool | None:
+        """Whether the key of that name is the current one."""
+        self._look_again()
+        return super().is_current(kid)
 
     def _look_again(self) -> None:
         if self._now() < self._due:

@@ -67,11 +67,7 @@ class Sealer:
             data = cipher.decrypt(nonce, raw[HEADER_BYTES + SALT_BYTES + NONCE_BYTES :], self._purpose + header)
         except InvalidTag:
             return None
-        return Opened(data, kid == self._ring.current().kid, kid)
-
-    def is_current(self, kid: bytes) -> bool | None:
-        """Whether a key still is the ring's current one; None if the ring no longer has it."""
-        return kid == self._ring.current().kid if self._ring.find(kid) is not None else None
+        return Opened(data, self._ring.is_current(kid) is True, kid)
 
     def _derived(self, secret: bytes, salt: bytes) -> bytes:
         return hashlib.blake2b(salt, key=secret, digest_size=32, person=self._person).digest()

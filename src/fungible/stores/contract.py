@@ -15,6 +15,7 @@ from fungible.stores.errors import InvalidRecordError, RecordTooLargeError
 MAX_NAME_BYTES: Final = 512
 MAX_RECORD_BYTES: Final = 1 << 20
 MAX_TTL_S: Final = 10 * 366 * 86_400.0
+MAX_GOOD_NAMES: Final = 1000
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -74,8 +75,8 @@ Changes = Mapping[str, bytes | Literal[_Special.REMOVED]]
 Expect = Literal[_Special.ANY, _Special.ABSENT]
 
 
-class Record(Struct, frozen=True):
-    """A record as it was read."""
+class Record(Struct, frozen=True, gc=False):
+    """A record as it was read. It holds bytes and names alone, so the garbage collector need not look at it."""
 
     key: str
     fields: Fields
@@ -255,6 +256,10 @@ def check_ttl(ttl_s: float) -> None:
         raise InvalidRecordError(f"a time to live must be above 0 s and at most ten years: {ttl_s!r}")
 
 
+_good_names: set[str] = set()
+"""Field names that were looked at: an application uses the same few all the time."""
+
+
 def check_fields(key: str, fields: Mapping[str, bytes | Literal[_Special.REMOVED]], *, max_bytes: int) -> None:
     """Refuses fields with bad names, values that are no bytes, and more than `max_bytes` in all.
 
@@ -264,7 +269,10 @@ def check_fields(key: str, fields: Mapping[str, bytes | Literal[_Special.REMOVED
     """
     size = 0
     for name, value in fields.items():
-        check_name(name, "field name")
+        if name not in _good_names:
+            check_name(name, "field name")
+            if len(_good_names) < MAX_GOOD_NAMES:
+                _good_names.add(name)
         if value is REMOVED:
             continue
         if type(value) is not bytes:

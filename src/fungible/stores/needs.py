@@ -36,7 +36,10 @@ class Needs(Struct, frozen=True, kw_only=True):
 
 WITHOUT: Final[dict[Lack, str]] = {
     Lack.EVICTS: "use redis: with maxmemory-policy noeviction, postgresql: or mysql:",
-    Lack.RESTART: "make its server keep what it holds (redis: appendonly yes), or use postgresql: or mysql:",
+    Lack.RESTART: (
+        "make its server keep what it holds (redis: appendonly yes, and say so by ?persistence=aof), or use postgresql: "
+        "or mysql:"
+    ),
     Lack.RECENT_WRITES: "use postgresql: or mysql: with full durability",
     Lack.COMMON_CLOCK: "keep the clocks in step (NTP), or use redis:, postgresql: or mysql:",
 }
@@ -74,6 +77,23 @@ NEEDS: Final[dict[str, Needs]] = {
             Lack.EVICTS: (_BREAKING, "may let in again what was revoked when its memory is full"),
             Lack.RESTART: (_HIGH, "may let in again what was revoked when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may let in again what was just revoked after a power cut or a failover"),
+            Lack.COMMON_CLOCK: _SKEWED,
+        },
+    ),
+    "dpop-proof": Needs(
+        apart=_BREAKING,
+        differs="would be good once more on every other {unit}",
+        lacks={
+            Lack.EVICTS: (_HIGH, "may be good twice when its memory is full"),
+            Lack.RESTART: (_MEDIUM, "may be good twice when its server restarts"),
+            Lack.COMMON_CLOCK: _SKEWED,
+        },
+    ),
+    "token-claims": Needs(
+        apart=_BREAKING,
+        lacks={
+            Lack.EVICTS: (_HIGH, "may be gone before their token when its memory is full"),
+            Lack.RESTART: (_MEDIUM, "may be gone before their token when its server restarts"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),

@@ -69,6 +69,21 @@ class Deployment(Struct, frozen=True):
         """
         return cls(_count(environ, "FUNGIBLE_INSTANCES") or 1, _count(environ, "FUNGIBLE_MACHINES"))
 
+    @classmethod
+    def declared(cls, *, instances: int | None = None, machines: int | None = None) -> "Deployment":
+        """What the application says, and where it says nothing, what the environment declares.
+
+        Raises:
+            SettingError: they are no whole numbers of 1 or more, or do not go together.
+        """
+        found = cls.from_environment()
+        if instances is None and machines is None:
+            return found
+        return cls(
+            instances=found.instances if instances is None else instances,
+            machines=found.machines if machines is None else machines,
+        )
+
 
 def _count(environ: Mapping[str, str], name: str) -> int | None:
     text = environ.get(name, "").strip()

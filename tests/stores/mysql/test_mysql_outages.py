@@ -108,6 +108,7 @@ def test_a_call_that_waits_for_a_lock_ends_at_its_deadline_on_the_server_too(url
 def test_what_a_deadlock_has_rolled_back_is_done_again(url: str) -> None:
     async def drill() -> None:
         tries: list[str] = []
+        locked: list[str] = []
 
         async with opened(url) as store:
             both = asyncio.Event()
@@ -119,7 +120,8 @@ def test_what_a_deadlock_has_rolled_back_is_done_again(url: str) -> None:
                 add = "UPDATE fungible_records SET sweep_us = sweep_us + 1 WHERE record_key = %(key)s"
                 await connection.run("BEGIN")
                 await connection.run(add, {"key": first.encode()})
-                if len(tries) == 2:
+                locked.append(first)
+                if len(locked) == 2:
                     both.set()
                 await both.wait()
                 await connection.run(add, {"key": second.encode()})

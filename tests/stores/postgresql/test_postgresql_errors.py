@@ -245,8 +245,10 @@ def encrypted(server: PostgreSQLServer, host: str, options: str) -> str:
     async def run() -> str:
         async with opened(f"{server.url.replace('127.0.0.1', host)}?migrate=auto&{options}") as store:
             await store.ping()
+            # The newest: an earlier one, whose end the server has not noticed yet, may be there still.
             return server.run_sql(
                 "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'fungible'"
+                " ORDER BY backend_start DESC LIMIT 1"
             )
 
     return asyncio.run(run())

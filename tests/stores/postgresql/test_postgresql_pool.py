@@ -59,6 +59,8 @@ def test_thousands_of_cancellations_leave_all_connections_usable_and_all_answers
 
 def test_a_connection_whose_caller_was_cancelled_serves_the_next_one(server: PostgreSQLServer, url: str) -> None:
     async def run() -> None:
+        # Nobody else's, whose end the server has not noticed yet.
+        await until(lambda: server.connections() == 0)
         async with opened(f"{url}&pool_size=1") as store, connected(server.url) as blocker:
             await filled(store)
             number = server.run_sql("SELECT pid FROM pg_stat_activity WHERE application_name = 'fungible'")

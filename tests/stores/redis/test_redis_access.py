@@ -19,7 +19,7 @@ from servers import RedisServer
 from servers.server import free_port
 
 from fungible.core.errors import SettingError
-from fungible.stores import StoreUnavailableError, open_store
+from fungible.stores import Lack, StoreUnavailableError, Survives, open_store
 from fungible.stores.redis.failures import WORDS, reason_of
 
 SECRET = "s3cret/with:odd@signs"
@@ -257,3 +257,12 @@ def test_an_error_is_understood_wherever_its_code_stands(code: str, form: str) -
 def test_the_arguments_of_a_command_are_in_no_error() -> None:
     told = reason_of(hiredis.ReplyError("ERR unknown command 'HGETALL', with args beginning with: 'fungible:r:id' "))
     assert told == "ERR unknown command 'HGETALL'"
+
+
+@pytest.mark.parametrize("scheme", ["redis://a", "redis+sentinel://a/m", "redis+cluster://a"])
+def test_it_promises_to_keep_over_a_restart_what_the_url_says_and_no_more(scheme: str) -> None:
+    said, unsaid = open_store(f"{scheme}?persistence=aof").guarantees, open_store(scheme).guarantees
+    assert (said.survives, said.lacks) == (Survives.MACHINE, {Lack.RECENT_WRITES})
+    assert (unsaid.survives, unsaid.lacks) == (Survives.PROCESS, {Lack.RESTART, Lack.RECENT_WRITES})
+    with pytest.raises(SettingError, match="persistence"):
+        open_store(f"{scheme}?persistence=rdb")

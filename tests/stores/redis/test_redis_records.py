@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -126,12 +127,19 @@ names = st.sampled_from(["a", "b", "c", "ä", " "])
 values = st.binary(max_size=4)
 
 
+def weight(fields: Mapping[str, bytes]) -> int:
+    return sum(len(name) + len(value) for name, value in fields.items())
+
+
 @given(read=st.dictionaries(names, values), changes=st.dictionaries(names, values | st.just(REMOVED)))
 def test_what_the_script_is_given_says_exactly_what_was_read_and_what_is_wanted(
     read: dict[str, bytes], changes: dict[str, bytes]
 ) -> None:
     record = Record("s", read, 0.0, b"12345678")
-    head, *rest = change_arguments(record, changes, 1.0005)
+    (head, *rest), fields, growth = change_arguments(record, changes, 1.0005)
+    assert fields == record.changed(changes).fields
+    # At least as much as it is: a record that is said not to grow is not weighed.
+    assert weight(read) + growth >= weight(fields)
     incarnation, ttl_ms, there, absent, sets = CHANGE_HEAD.unpack(head)
     assert (incarnation, ttl_ms) == (b"12345678", 1001)
     present, rest = rest[:there], rest[there:]

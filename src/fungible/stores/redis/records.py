@@ -16,11 +16,25 @@ META: Final = "\0"
 TOMBSTONE: Final = b"-"
 INCARNATION_BYTES: Final = 8
 CHANGE_HEAD: Final = Struct(">8sdIII")
+MAX_NAMES: Final = 1000
+
+
+class _Names(dict[bytes, str]):
+    """Field names that were read lately: an application uses the same few all the time."""
+
+    def __missing__(self, name: bytes) -> str:
+        if len(self) >= MAX_NAMES:
+            self.clear()
+        text = self[name] = name.decode()
+        return text
+
+
+_names = _Names()
 
 
 def record_of(key: str, reply: list[bytes]) -> Record | None:
     """The record that HGETALL has read."""
-    fields = dict(zip(map(bytes.decode, reply[::2]), reply[1::2], strict=True))
+    fields = dict(zip(map(_names.__getitem__, reply[::2]), reply[1::2], strict=True))
     meta = fields.pop(META, TOMBSTONE)
     if meta == TOMBSTONE:
         return None
@@ -46,9 +60,11 @@ def put_arguments(fields: Fields, ttl_s: float, expected: str, incarnation: byte
     return words
 
 
-def change_arguments(record: Record, changes: Changes, ttl_s: float | None) -> list[Word]:
-    """What `change.lua` is given."""
+def change_arguments(record: Record, changes: Changes, ttl_s: float | None) -> tuple[list[Word], dict[str, bytes], int]:
+    """What `change.lua` is given, the record's fields with the changes made to them, and by how many bytes they grow."""
     read = record.fields
+    fields = dict(read)
+    growth = 0
     there: list[str] = []
     absent: list[str] = []
     held: list[bytes] = []
@@ -61,12 +77,16 @@ def change_arguments(record: Record, changes: Changes, ttl_s: float | None) -> l
         else:
             there.append(name)
             held.append(before)
+            growth -= len(before)
         if value is REMOVED:
             # What was not there is only to be absent still.
             if before is not None:
                 removed.append(name)
+                del fields[name]
         else:
             pairs += (name, value)
+            fields[name] = value
+            growth += len(value) if before is not None else len(name) + len(value)
     ttl_ms = 0 if ttl_s is None else milliseconds(ttl_s)
     head = CHANGE_HEAD.pack(record.incarnation, ttl_ms, len(there), len(absent), len(pairs) // 2)
-    return [head, *there, *absent, *held, *pairs, *removed]
+    return [head, *there, *absent, *held, *pairs, *removed], fields, growth

@@ -11,9 +11,9 @@ Address: TypeAlias = tuple[str, int]
 
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26_379
-EVERYWHERE: Final = ("timeout_s", "prefix", "ca", "cert", "key")
+EVERYWHERE: Final = ("timeout_s", "prefix", "persistence", "ca", "cert", "key")
 OPTIONS: Final = {
-    "redis": ("timeout_s", "prefix"),
+    "redis": ("timeout_s", "prefix", "persistence"),
     "rediss": EVERYWHERE,
     "redis+sentinel": (*EVERYWHERE, "tls", "db", "sentinel_username", "sentinel_password"),
     "redis+cluster": (*EVERYWHERE, "tls"),
@@ -45,6 +45,8 @@ class Settings:
     tls: ssl.SSLContext | None
     prefix: str
     """How all our keys begin."""
+    persistent: bool
+    """Whether its operator says that it keeps what it holds over a restart."""
     timeout_s: float
 
 
@@ -76,6 +78,7 @@ def read_settings(url: HomeURL, *, timeout_s: float) -> Settings:
         database=_database(url),
         tls=_tls(url),
         prefix=prefix,
+        persistent=url.option("persistence", "none", allowed=("none", "aof")) == "aof",
         timeout_s=timeout_s,
     )
 

@@ -55,20 +55,25 @@ EXACT: Final = 1 << 52
 """Microseconds up to which Lua's numbers are exact beside the present time: 142 years."""
 
 
+FORGETFUL: Final = Guarantees(
+    reach=Reach.FLEET, survives=Survives.PROCESS, lacks=frozenset({Lack.RESTART, Lack.RECENT_WRITES})
+)
+PERSISTENT: Final = Guarantees(reach=Reach.FLEET, survives=Survives.MACHINE, lacks=frozenset({Lack.RECENT_WRITES}))
+"""With an append-only file that is written out every second."""
+
+
 class RedisStore:
     """Records in one Redis server, in what Sentinel watches, or in a Cluster.
 
     Every process has one connection for each event loop (and each master of a Cluster), over which all commands go at
-    once. What the URL can't tell is not promised: a server that keeps nothing on its disk forgets everything when it
-    restarts, and a replica that takes over may lack the last second's writes. Time is the server's. Needs Redis 5.
+    once. A server that keeps nothing on its disk forgets everything when it restarts: only where the URL says that it
+    has an append-only file (`persistence=aof`) is more promised. It, and a replica that takes over, may lack the last
+    second's writes. Time is the server's. Needs Redis 5.
     """
-
-    guarantees = Guarantees(
-        reach=Reach.FLEET, survives=Survives.PROCESS, lacks=frozenset({Lack.RESTART, Lack.RECENT_WRITES})
-    )
 
     def __init__(self, settings: Settings) -> None:
         self.home = settings.home
+        self.guarantees = PERSISTENT if settings.persistent else FORGETFUL
         self._settings = settings
         self._scripts = load_scripts()
         self._records = f"{settings.prefix}r:"
@@ -82,8 +87,9 @@ class RedisStore:
 
         Args:
             url: `redis://user:password@host:6379/0`; `rediss:` the same over TLS; `redis+sentinel://host,host/name`;
-                `redis+cluster://host,host`. Options: `prefix`; `ca`, `cert` and `key`, files in PEM format; for
-                Sentinel and Cluster `tls=yes`; for Sentinel `db`, `sentinel_username` and `sentinel_password`.
+                `redis+cluster://host,host`. Options: `prefix`; `persistence`, `aof` or `none`; `ca`, `cert` and `key`,
+                files in PEM format; for Sentinel and Cluster `tls=yes`; for Sentinel `db`, `sentinel_username` and
+                `sentinel_password`.
             timeout_s: Deadline of every operation.
         Raises:
             SettingError: the URL can't be understood, or a certificate can't be read.
@@ -119,14 +125,18 @@ class RedisStore:
         if ttl_s is not None:
             check_ttl(ttl_s)
         check_fields(key, changes, max_bytes=limit)
-        changed = record.changed(changes)
-        # The names of the other fields were looked at when they were written.
-        size = sum(map(len, changed.fields)) + sum(map(len, changed.fields.values()))
-        if size > limit:
-            raise RecordTooLargeError(key=key, size_bytes=size, max_bytes=limit)
-        words = change_arguments(record, changes, ttl_s)
-        meta = self._written(key, await self._run(self._scripts.change, self._records + key, words))
-        return Record(key, changed.fields, expiry_of(meta), record.incarnation)
+        words, fields, growth = change_arguments(record, changes, ttl_s)
+        # What does not grow fits, as it did when it was written.
+        if growth > 0:
+            size = sum(map(len, fields)) + sum(map(len, fields.values()))
+            if size > limit:
+                raise RecordTooLargeError(key=key, size_bytes=size, max_bytes=limit)
+        name, script = self._records + key, self._scripts.change
+        # `_run` without its coroutine: this is what most requests that write do.
+        reply = await self._clients.here().call(name, ("EVALSHA", script.sha1, 1, name, *words), repeatable=False)
+        if type(reply) is ReplyError:
+            reply = await self._run_again(reply, script, name, words)
+        return Record(key, fields, expiry_of(self._written(key, reply)), record.incarnation)
 
     async def delete(self, key: str, *, tombstone_s: float = 0) -> None:
         """Deletes the record, and holds its key."""
@@ -190,14 +200,21 @@ class RedisStore:
         await self._clients.aclose()
 
     async def _run(self, script: Script, key: str, words: list[Word], repeatable: bool = False) -> Reply:
-        client = self._clients.here()
-        reply = await client.call(key, ("EVALSHA", script.sha1, 1, key, *words), repeatable=repeatable)
+        reply = await self._clients.here().call(key, ("EVALSHA", script.sha1, 1, key, *words), repeatable=repeatable)
         if type(reply) is ReplyError:
-            # It was never there, or SCRIPT FLUSH or a restart has made the server forget it: this brings it.
-            if str(reply).startswith("NOSCRIPT"):
-                reply = await client.call(key, ("EVAL", script.text, 1, key, *words), repeatable=repeatable)
-            if type(reply) is ReplyError:
-                raise self._failed(reply)
+            reply = await self._run_again(reply, script, key, words, repeatable)
+        return reply
+
+    async def _run_again(
+        self, failure: ReplyError, script: Script, key: str, words: list[Word], repeatable: bool = False
+    ) -> Reply:
+        """Runs a script that the server did not have: it never was there, or SCRIPT FLUSH or a restart has ended it."""
+        reply: Reply = failure
+        if str(failure).startswith("NOSCRIPT"):
+            command = ("EVAL", script.text, 1, key, *words)
+            reply = await self._clients.here().call(key, command, repeatable=repeatable)
+        if type(reply) is ReplyError:
+            raise self._failed(reply)
         return reply
 
     def _written(self, key: str, reply: Reply) -> bytes:

@@ -1,0 +1,57 @@
+"""What every ASGI middleware here needs: the types, a header by name, a problem document.
+
+Source: the ASGI specification, HTTP message format; RFC 9457 (problem documents).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+
+def header(headers: Iterable[Header], name: bytes) -> str | None:
+    """The value of a header, by its name in lower case; that of several lines is joined by commas (RFC 9110 5.3)."""
+    found: str | None = None
+    for each, value in headers:
+        if each.lower() == name:
+            text = value.decode("latin-1")
+            found = text if found is None else f"{found}, {text}"
+    return found
+
+
+async def send_problem(
+    send: Send,
+    status: int,
+    title: str,
+    detail: str,
+    *,
+    code: str,
+    headers: Iterable[Header] = (),
+    type_uri: str = "about:blank",
+    **members: object,
+) -> None:
+    """Sends a problem document as the whole response.
+
+    Args:
+        code: Stable and short, for programs: `store-unavailable`.
+        headers: What is sent beside content type, length and `Cache-Control: no-store`.
+        members: Further members of the document.
+    Source: RFC 9457.
+    """
+    document = {"type": type_uri, "title": title, "status": status, "detail": detail, "code": code, **members}
+    body = json.dumps(document).encode()
+    fixed = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
+    await send({"type": "http.response.body", "body": body})
