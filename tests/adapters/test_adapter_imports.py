@@ -12,6 +12,8 @@ OWN = {
     "fungible.adapters": set[str](),
     "fungible.adapters.sync": set[str](),
     "fungible.sessions": set[str](),
+    "fungible.tokens": set[str](),
+    "fungible.adapters.fastapi_tokens": {"fastapi", "starlette"},
     "fungible.adapters.fastapi": {"fastapi", "starlette"},
     "fungible.adapters.litestar": {"litestar"},
     "fungible.adapters.flask": {"flask", "werkzeug"},

@@ -86,8 +86,7 @@ class FungibleBackend(BaseSessionBackend[FungibleSessions]):
         sessions = self.config.opened.sessions
         await sessions.write(session)
         headers: list[tuple[bytes, bytes]] = _untyped(message)["headers"]
-        with_ours = with_session_headers(_untyped(message), session, sessions.set_cookie(session))
-        headers[:] = with_ours["headers"]
+        headers[:] = with_session_headers(_untyped(message), sessions.set_cookie(session))["headers"]
 
     async def _load(self, connection: Connection) -> Session:
         # The test client gives cookies without a header.

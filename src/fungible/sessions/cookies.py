@@ -3,7 +3,9 @@
 import hashlib
 import hmac
 import os
-from typing import Final, NamedTuple
+from typing import Final
+
+from msgspec import Struct
 
 from fungible.core.keyring import KID_BYTES, KeyRing
 from fungible.core.sealing import from_base64url, to_base64url
@@ -22,19 +24,19 @@ class SessionCookie:
     """The one cookie of a kind of sessions: found in requests, set and taken back in responses."""
 
     def __init__(self, settings: SessionSettings) -> None:
-        self._name = settings.cookie.full_name
+        self._named = f"{settings.cookie.full_name}="
         self._attributes = settings.cookie.attributes(settings.idle_timeout_s if settings.cookie.persistent else None)
-        self._cleared = f"{self._name}={settings.cookie.attributes(0)}"
+        self._cleared = f"{self._named}{settings.cookie.attributes(0)}"
 
     def values(self, cookie_header: str) -> list[str]:
         """What a request may have sent as our cookie."""
-        return cookie_values(cookie_header, self._name)[:MAX_COOKIES]
+        return cookie_values(cookie_header, self._named)
 
     def sent(self, state: SessionState, value: str) -> str:
         """The `Set-Cookie` header that sets it."""
         state.send_due = state.clear_due = False
         state.had_cookie = True
-        return f"{self._name}={value}{self._attributes}"
+        return f"{self._named}{value}{self._attributes}"
 
     def cleared(self, state: SessionState) -> str | None:
         """The `Set-Cookie` header that takes it back, where that is due."""
@@ -44,17 +46,28 @@ class SessionCookie:
         return self._cleared
 
 
-def cookie_values(header: str, name: str) -> list[str]:
+def cookie_values(header: str, named: str) -> list[str]:
     """The values of a cookie in a `Cookie` header; several where cookies of other paths or hosts have its name.
 
+    Args:
+        named: The cookie's name and the equals sign.
     Source: RFC 6265 section 5.4, which sends them as `name=value; name=value`.
-    >>> cookie_values("a=1; session=xyz; notsession=2", "session")
+    >>> cookie_values("a=1; session=xyz; notsession=2", "session=")
     ['xyz']
     """
-    if name not in header:
+    at = header.find(named)
+    if at < 0:
         return []
-    prefix = f"{name}="
-    return [part[len(prefix) :].strip() for part in map(str.strip, header.split(";")) if part.startswith(prefix)]
+    if at == 0 or header[at - 2 : at] == "; ":
+        start = at + len(named)
+        end = header.find(";", start)
+        # It is there once, as browsers write it: the others need not be looked at.
+        if end < 0:
+            return [header[start:].strip()]
+        if header.find(named, end) < 0:
+            return [header[start:end].strip()]
+    parts = [part.strip() for part in header.split(";")]
+    return [part[len(named) :].strip() for part in parts if part.startswith(named)][:MAX_COOKIES]
 
 
 def new_id() -> bytes:
@@ -73,7 +86,7 @@ def signed_id(session_id: bytes, ring: KeyRing) -> str:
     return to_base64url(key.kid + session_id + _tag(session_id, key.secret))
 
 
-class VerifiedID(NamedTuple):
+class VerifiedID(Struct, frozen=True, gc=False):
     """A session ID that we have issued."""
 
     kid: bytes

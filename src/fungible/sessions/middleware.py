@@ -5,15 +5,18 @@ Source: the ASGI specification, HTTP and WebSocket message formats.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Literal
 
+from msgspec import Struct
+
+from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing
 from fungible.sessions.contract import Sessions
 from fungible.sessions.errors import SessionConflict
+from fungible.sessions.lifetimes import may_write
 from fungible.sessions.opening import Mode, homes_of, open_sessions
 from fungible.sessions.session import Session
 from fungible.sessions.settings import CookiePolicy, SameSite, SessionSettings
@@ -22,13 +25,8 @@ from fungible.stores.contract import Store
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.postures import Home
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-TRY_AGAIN_LATER = 1013
+SERVED: Final = frozenset({"http", "websocket"})
+TRY_AGAIN_LATER: Final = 1013
 """The WebSocket close code for a server that can't serve now. Source: the IANA registry of close codes."""
 
 
@@ -100,7 +98,7 @@ class SessionMiddleware:
         self._homes = homes_of(store, mode)
         self._empty_if_away = on_unavailable == "empty"
         self._retry_after_s = retry_after_s
-        self._now = now
+        self.now = now
 
     def homes(self) -> Sequence[Home]:
         """Where this middleware keeps state, for `fungible doctor`."""
@@ -113,7 +111,7 @@ class SessionMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one connection."""
-        if scope["type"] not in ("http", "websocket"):
+        if (kind := scope["type"]) not in SERVED:
             await self.app(scope, receive, send)
             return
         cookies = cookie_header(scope)
@@ -121,65 +119,38 @@ class SessionMiddleware:
             session = await self.sessions.load(cookies) if cookies else self._visitor()
         except StoreUnavailableError as error:
             if not self._empty_if_away:
-                await self._refuse(scope, send, error)
+                await self.refuse(scope, send, error)
                 return
             session = self._visitor(read_only="while its store is away")
-        if scope["type"] == "websocket":
+        if kind == "websocket":
             # A cookie can't be sent any more once the connection stands, and it may stand for days.
             session.read_only = session.read_only or "in a WebSocket: its handshake has been answered"
             scope["session"] = session
             await self.app(scope, receive, send)
             return
-        await self._serve(scope, receive, send, session)
-
-    def _visitor(self, *, read_only: str = "") -> Session:
-        """The session of who has none."""
-        return Session(self.sessions, SessionState(self._now()), read_only=read_only)
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, session: Session) -> None:
         scope["session"] = session
-        begun = refused = streams = False
-
-        async def save_then_send(message: Message) -> None:
-            nonlocal begun, refused, streams
-            if message["type"] == "http.response.start" and not begun:
-                # Saved first: once the client has its answer, its next request may reach another instance.
-                try:
-                    if not session.is_untouched:
-                        await self.sessions.write(session)
-                except StoreUnavailableError as error:
-                    # Whatever the application did, its answer would promise a session that may not be kept.
-                    begun = refused = True
-                    await self._refuse(scope, send, error)
-                    return
-                begun = True
-                message = with_session_headers(message, session, self.sessions.set_cookie(session))
-            elif streams and not refused and not message.get("more_body"):
-                # Before the last byte, for the same reason.
-                await self._save_late(session)
-            streams = bool(message.get("more_body"))
-            if not refused:
-                await send(message)
-
+        exchange = _Exchange(self, scope, send, session)
         try:
-            await self.app(scope, receive, save_then_send)
+            await self.app(scope, receive, exchange.save_then_send)
         except SessionConflict as conflict:
-            if begun:
+            if exchange.begun:
                 raise
-            begun = True
-            await problem(send, 409, "Conflict", str(conflict), code=conflict.code, headers=[])
+            await send_problem(send, 409, "Conflict", str(conflict), code=conflict.code)
             return
         except StoreUnavailableError as error:
             # The application itself has asked the store, by `session.rotate()` for instance.
-            if begun or error.home not in {home.home for home in self._homes}:
+            if exchange.begun or error.home not in {home.home for home in self._homes}:
                 raise
-            begun = True
-            await self._refuse(scope, send, error)
+            await self.refuse(scope, send, error)
             return
-        if begun and not refused and not session.is_untouched:
-            await self._save_late(session)
+        if session.may_have_changed and exchange.begun and not exchange.refused:
+            await self.save_late(session)
 
-    async def _save_late(self, session: Session) -> None:
+    def _visitor(self, *, read_only: str = "") -> Session:
+        """The session of who has none."""
+        return Session(self.sessions, SessionState(self.now()), read_only=read_only)
+
+    async def save_late(self, session: Session) -> None:
         """Keeps what was changed since the response began, while it was streamed or after it.
 
         Its cookie has been sent, so only a session that is kept already can take it.
@@ -191,14 +162,58 @@ class SessionMiddleware:
             return
         await self.sessions.write(session)
 
-    async def _refuse(self, scope: Scope, send: Send, error: StoreUnavailableError) -> None:
+    async def refuse(self, scope: Scope, send: Send, error: StoreUnavailableError) -> None:
+        """Answers for the application while the store is away."""
         self.sessions.notice("store_unavailable", reason=error.reason)
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "sessions are unavailable"})
             return
         retry = (b"retry-after", str(self._retry_after_s).encode())
         words = "Sessions are unavailable at the moment. Nothing was lost; please try again."
-        await problem(send, 503, "Service Unavailable", words, code=error.code, headers=[retry])
+        await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=[retry])
+
+
+class _Exchange(Struct, eq=False):
+    """One request and its response. A struct is made in a third of the time that an object takes."""
+
+    middleware: SessionMiddleware
+    scope: Scope
+    send: Send
+    session: Session
+    streams: bool = False
+    begun: bool = False
+    """Whether the response has."""
+    refused: bool = False
+    """Whether another response went out than the application's."""
+
+    async def save_then_send(self, message: Message) -> None:
+        """What the application sends by."""
+        if self.begun or message["type"] != "http.response.start":
+            more = message.get("more_body", False)
+            if self.streams and not more and not self.refused:
+                # Before the last byte, so that the next request sees it.
+                await self.middleware.save_late(self.session)
+            self.streams = more
+            if not self.refused:
+                await self.send(message)
+            return
+        session, set_cookie = self.session, None
+        if not session.is_untouched:
+            sessions = self.middleware.sessions
+            # Saved first: once the client has its answer, its next request may reach another instance.
+            try:
+                if may_write(session, sessions.settings, self.middleware.now()):
+                    await sessions.write(session)
+            except StoreUnavailableError as error:
+                # Whatever the application did, its answer would promise a session that may not be kept.
+                self.begun = self.refused = True
+                await self.middleware.refuse(self.scope, self.send, error)
+                return
+            set_cookie = sessions.set_cookie(session)
+        self.begun = True
+        if session.accessed or set_cookie is not None:
+            message = with_session_headers(message, set_cookie)
+        await self.send(message)
 
 
 def cookie_header(scope: Scope) -> str:
@@ -211,10 +226,8 @@ def cookie_header(scope: Scope) -> str:
     return found or ""
 
 
-def with_session_headers(message: Message, session: Session, set_cookie: str | None) -> Message:
+def with_session_headers(message: Message, set_cookie: str | None) -> Message:
     """The start of a response with what the session adds: `Set-Cookie`, and what keeps it out of shared caches."""
-    if set_cookie is None and not session.accessed:
-        return message
     # A new list: an application may send one response object to several visitors.
     headers = [*message.get("headers", ())]
     # A cache must not give this answer to other visitors (RFC 9110 section 12.5.5, RFC 9111 section 7.3).
@@ -228,17 +241,3 @@ def with_session_headers(message: Message, session: Session, set_cookie: str | N
         if not any(name == b"cache-control" for name, _ in headers):
             headers.append((b"cache-control", b"no-store"))
     return {**message, "headers": headers}
-
-
-async def problem(
-    send: Send, status: int, title: str, detail: str, *, code: str, headers: list[tuple[bytes, bytes]]
-) -> None:
-    """Sends a problem document. Source: RFC 9457."""
-    body = json.dumps({"title": title, "status": status, "detail": detail, "code": code}).encode()
-    fixed = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": [*fixed, *headers]})
-    await send({"type": "http.response.body", "body": body})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Literal
@@ -47,13 +46,7 @@ def open_sessions(
         raise SettingError(f"mode={mode!r} must be 'stored', 'snapshot' or 'sealed'")
     if store is None:
         raise SettingError(f"mode={mode!r} needs a store: store=open_store('redis://localhost')")
-    declared = Deployment.from_environment(os.environ)
-    if instances is not None or machines is not None:
-        declared = Deployment(
-            instances=declared.instances if instances is None else instances,
-            machines=declared.machines if machines is None else machines,
-        )
-    require("session", store, declared)
+    require("session", store, Deployment.declared(instances=instances, machines=machines))
     kind = StoredSessions if mode == "stored" else SnapshotSessions
     return kind(store, ring, settings, now=now)
 

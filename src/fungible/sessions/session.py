@@ -20,11 +20,13 @@ class Session(TrackedValues):
     for, and changes inside of them are seen. What is changed is written when the response starts.
     """
 
+    __slots__ = ()
+
     def clear(self) -> None:
         """Ends this session when the response starts; what is set after this begins another one, with another ID."""
         self._writable()
         self.forget()
-        self._state.abandon(end_later=True)
+        self.state.abandon(end_later=True)
 
     def increment(self, key: str | Path, by: float = 1) -> Any:
         """Adds to a number, so that no addition of another request is lost; a missing number counts as 0.
@@ -44,18 +46,18 @@ class Session(TrackedValues):
         for name in path[:-1]:
             if name not in place:
                 if place is self:
-                    self._put(name, {})
+                    self._put(name, {}, "added to")
                 else:
                     place[name] = {}
             place = place[name]
         before = place.get(path[-1], 0)
         if isinstance(before, bool) or not isinstance(before, int | float):
             raise TypeError(f"the session's {'.'.join(path)} is of type {type(before).__name__!r}: no number to add to")
-        if field not in self.edits.plain:
+        if self._deeds.get(field, "added to") == "added to":
             # A number that this request also set or removed as a whole is no sum of additions any more.
-            self.edits.counters.add(path)
+            self._counters |= {path}
         if place is self:
-            self._put(path[0], before + by)
+            self._put(path[0], before + by, "added to")
         else:
             place[path[-1]] = before + by
         return before + by
@@ -65,26 +67,26 @@ class Session(TrackedValues):
         """Who is signed in, if the application has said so. Setting it gives the session a new ID with the response."""
         # The response depends on the cookie, as with a value that was looked at.
         self.accessed = True
-        return self._state.subject
+        return self.state.subject
 
     @subject.setter
     def subject(self, subject: str | None) -> None:
         self._writable()
-        if subject != self._state.subject:
-            self._state.subject = subject
-            self._state.rotation_due = True
+        if subject != self.state.subject:
+            self.state.subject = subject
+            self.state.rotation_due = True
 
     @property
     def created_at(self) -> float:
         """When it began, in Unix seconds."""
         self.accessed = True
-        return self._state.created_at
+        return self.state.created_at
 
     @property
     def is_new(self) -> bool:
         """Whether nothing of it is kept yet."""
         self.accessed = True
-        return self._state.record is None
+        return self.state.record is None
 
     async def rotate(self, *, subject: str | None = None) -> None:
         """Gives the session a new ID, now: at each sign-in and each change of privilege.
@@ -97,7 +99,7 @@ class Session(TrackedValues):
         """
         self._writable()
         if subject is not None:
-            self._state.subject = subject
+            self.state.subject = subject
         await self._sessions.rotate(self)
 
     async def end(self) -> None:
@@ -105,7 +107,7 @@ class Session(TrackedValues):
         self._writable()
         await self._sessions.end(self)
         self.forget()
-        self._state.abandon(end_later=False)
+        self.state.abandon(end_later=False)
 
     async def end_all(self, subject: str | None = None, *, keep_this: bool = False) -> int:
         """Ends every session of a subject, by default this session's, on all devices.
@@ -117,20 +119,20 @@ class Session(TrackedValues):
             How many were ended.
         """
         self._writable()
-        whose = self._state.subject if subject is None else subject
+        whose = self.state.subject if subject is None else subject
         if whose is None:
             await self.end()
             return 1
-        handle = self._state.handle
+        handle = self.state.handle
         count = await self._sessions.end_all(whose, keep=handle if keep_this else None)
-        if not keep_this and self._state.subject == whose:
+        if not keep_this and self.state.subject == whose:
             self.forget()
-            self._state.abandon(end_later=False)
+            self.state.abandon(end_later=False)
         return count
 
     async def others(self) -> list[SessionInfo]:
         """The live sessions of this session's subject, this one among them (`current`)."""
-        return await self._sessions.sessions_of(self._state.subject, current=self._state.handle)
+        return await self._sessions.sessions_of(self.state.subject, current=self.state.handle)
 
     async def save(self) -> None:
         """Writes what was changed, now; otherwise it is written when the response starts."""

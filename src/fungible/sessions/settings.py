@@ -121,8 +121,3 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
             raise SettingError("idle_timeout_s must not be longer than absolute_timeout_s")
         if self.conflicts not in ("merge", "raise"):
             raise SettingError(f"conflicts={self.conflicts!r} must be 'merge' or 'raise'")
-
-    @property
-    def touch_after_s(self) -> float:
-        """A session's life is extended at most once in that time."""
-        return self.idle_timeout_s / 10

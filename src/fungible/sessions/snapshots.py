@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -34,12 +33,16 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     fields: dict[str, bytes] = {}
 
 
-class _Opened(NamedTuple):
+class _Opened(msgspec.Struct, frozen=True, gc=False):
     """A cookie that was opened."""
 
     kid: bytes
-    snapshot: Snapshot
+    id: bytes
     handle: str
+    copy: Record
+    from_s: float
+    until_s: float
+    """When the copy is to be trusted, in Unix seconds."""
 
 
 encoder = msgspec.msgpack.Encoder()
@@ -62,22 +65,37 @@ class SnapshotSessions(StoredSessions):
             now=now,
         )
 
+    def at_hand(self, text: str) -> SessionState | None:
+        """The state that one cookie's value names, if its copy is fresh and the feed of revocations is followed."""
+        opened = self._recent_copies.get(text)
+        if (
+            opened is None
+            or not opened.from_s <= (now := self.now()) < opened.until_s
+            or not self._ring.is_current(opened.kid)
+            or self._revocations.says(opened.handle) is not False
+        ):
+            return None
+        return SessionState.of(opened.copy, handle=opened.handle, session_id=opened.id, now=now)
+
     async def read_cookie(self, text: str) -> SessionState | None:
         """The state that one cookie's value names: from its copy while that is fresh, else from the store."""
         opened = self._recent_copies.get(text) or self._opened(text)
-        if opened is None or self._sealer.is_current(opened.kid) is None:
+        current = None if opened is None else self._ring.is_current(opened.kid)
+        if opened is None or current is None:
             self.notice("cookie_refused", length=len(text))
             return None
-        snapshot, handle = opened.snapshot, opened.handle
-        state = await self._trusted(snapshot, handle)
+        state: SessionState | None = None
+        now = self.now()
+        if opened.from_s <= now < opened.until_s and not await self._revocations.is_revoked(opened.handle):
+            state = SessionState.of(opened.copy, handle=opened.handle, session_id=opened.id, now=now)
         if state is None:
-            state = await self.read(snapshot.id, handle)
+            state = await self.read(opened.id, opened.handle)
             if state is None:
                 self.notice("session_unknown")
                 return None
             # The answer brings the visitor a fresh copy.
             state.send_due = state.copy_due = True
-        state.send_due = state.send_due or not self._sealer.is_current(opened.kid)
+        state.send_due = state.send_due or not current
         return state
 
     def _opened(self, text: str) -> _Opened | None:
@@ -89,17 +107,19 @@ class SnapshotSessions(StoredSessions):
             return None
         if opened is None or snapshot is None:
             return None
-        return self._recent_copies.add(text, _Opened(opened.kid, snapshot, handle_of(snapshot.id)))
-
-    async def _trusted(self, snapshot: Snapshot, handle: str) -> SessionState | None:
-        now = self.now()
-        # A copy from the future is one from an instance whose clock is ahead: it is not trusted for longer.
-        if not now - self.settings.freshness_s < snapshot.taken_at <= now + KEEP_LONGER_S:
-            return None
-        if snapshot.expires_at <= now or await self._revocations.is_revoked(handle):
-            return None
-        record = Record(key_of(handle), snapshot.fields, snapshot.expires_at, snapshot.incarnation)
-        return SessionState.of(record, handle=handle, session_id=snapshot.id, now=now)
+        handle = handle_of(snapshot.id)
+        return self._recent_copies.add(
+            text,
+            _Opened(
+                opened.kid,
+                snapshot.id,
+                handle,
+                Record(key_of(handle), snapshot.fields, snapshot.expires_at, snapshot.incarnation),
+                # A copy from the future is one from an instance whose clock is ahead: it is not trusted for longer.
+                from_s=snapshot.taken_at - KEEP_LONGER_S,
+                until_s=min(snapshot.taken_at + self.settings.freshness_s, snapshot.expires_at),
+            ),
+        )
 
     async def write(self, session: Session) -> None:
         """Keeps what a request has changed; then the copy in the cookie must not be trusted any more."""

@@ -38,9 +38,14 @@ next_decoder: Final = msgspec.msgpack.Decoder(Next)
 encoder: Final = msgspec.msgpack.Encoder()
 
 
-class SessionState:
-    """Where one session is kept, as a request knows it."""
+class SessionState(msgspec.Struct, gc=False):
+    """Where one session is kept, as a request knows it.
 
+    There is one for each request that is under way; the garbage collector has no need to look at it, as what it holds
+    leads back to nothing.
+    """
+
+    _created_at: float
     record: Record | None = None
     fields: Fields = NOTHING
     """The values as they were read, encoded, and the fields above."""
@@ -48,35 +53,26 @@ class SessionState:
     """The 32 random bytes that the cookie holds; None where another ID led here, or where there is none yet."""
     handle: str | None = None
     """What names the session without giving it away: a digest of the ID, and its place in the store."""
-    had_cookie = False
-    stale = False
+    had_cookie: bool = False
+    stale: bool = False
     """Whether this is what a rotated ID still shows, while the session goes on under another one."""
-    rotation_due = False
-    send_due = False
-    clear_due = False
-    copy_due = False
+    rotation_due: bool = False
+    send_due: bool = False
+    clear_due: bool = False
+    copy_due: bool = False
     """Whether the cookie may carry a copy of what was read."""
-    dead = False
+    dead: bool = False
     """Whether it was ended while this request was under way: nothing that the request still does is kept."""
     ended: tuple[str, ...] = ()
     """Handles of sessions to be ended with the response."""
     _meta: bytes | None = None
     _subject: str | None = None
 
-    def __init__(self, now: float) -> None:
-        self._created_at = now
-
     @classmethod
     def of(cls, record: Record, *, handle: str, session_id: bytes | None, now: float) -> SessionState:
         """The state of a session that was read."""
-        state = cls(now)
-        state.record = record
-        state.fields = record.fields
-        state._meta = record.fields.get(META)
-        state.handle = handle
-        state.id = session_id
-        state.had_cookie = True
-        return state
+        fields = record.fields
+        return cls(now, record, fields, session_id, handle, had_cookie=True, _meta=fields.get(META))
 
     @property
     def created_at(self) -> float:

@@ -18,7 +18,7 @@ from fungible.sessions.rotation import rotate
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
 from fungible.sessions.state import ENDED, META, NEXT, SessionState, meta_decoder, name_of, next_decoder
-from fungible.sessions.subjects import SubjectIndex
+from fungible.sessions.subjects import SessionIndex
 from fungible.stores.contract import ABSENT, REMOVED, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
 
@@ -44,7 +44,7 @@ class StoredSessions:
         self.store = store
         self.settings = settings
         self.now = now
-        self.subjects = SubjectIndex(store, now=now)
+        self.subjects = SessionIndex(store, now=now)
         self._ring = ring
         self._cookie = SessionCookie(settings)
         self._recent = Recent[VerifiedID]()
@@ -55,22 +55,27 @@ class StoredSessions:
     async def load(self, cookie_header: str) -> Session:
         """The session that a request's cookies name."""
         for text in self._cookie.values(cookie_header):
-            state = await self.read_cookie(text)
+            state = self.at_hand(text) or await self.read_cookie(text)
             if state is not None:
                 return Session(self, state)
         return Session(self, SessionState(self.now()))
 
+    def at_hand(self, text: str) -> SessionState | None:
+        """The state that one cookie's value names, where it is known here; None where the store is to be asked."""
+        return None
+
     async def read_cookie(self, text: str) -> SessionState | None:
         """The state that one cookie's value names; None if it is not ours, or its session has ended."""
         verified = self._recent.get(text) or self._verified(text)
-        if verified is None or self._ring.find(verified.kid) is None:
+        current = None if verified is None else self._ring.is_current(verified.kid)
+        if verified is None or current is None:
             self.notice("cookie_refused", length=len(text))
             return None
         state = await self.read(verified.id, verified.handle)
         if state is None:
             self.notice("session_unknown")
             return None
-        state.send_due = verified.kid != self._ring.current().kid
+        state.send_due = not current
         return state
 
     def _verified(self, text: str) -> VerifiedID | None:
@@ -80,9 +85,11 @@ class StoredSessions:
     async def read(self, session_id: bytes, handle: str) -> SessionState | None:
         """The state of the session with that ID."""
         record = await self.store.get(key_of(handle))
-        if record is None or ENDED in record.fields or (META not in record.fields and NEXT not in record.fields):
+        if record is None or ENDED in record.fields:
             return None
         if NEXT not in record.fields:
+            if META not in record.fields:
+                return None
             return SessionState.of(record, handle=handle, session_id=session_id, now=self.now())
         return await self._read_rotated(record, handle)
 
@@ -133,7 +140,18 @@ class StoredSessions:
         elif state.rotation_due:
             await self.rotate(session)
         elif changes:
-            await self._change(session, changes, state.record)
+            record, ttl_s = state.record, extension_s(state, self.settings, self.now())
+            try:
+                # NEXT guards that the session was not rotated since: a rotated record takes no more writes.
+                state.record = await self.store.change(record, {**changes, NEXT: REMOVED}, ttl_s=ttl_s)
+            except ConflictError as conflict:
+                async with self._turn(record.key):
+                    await self._merge(session, record, conflict.current, ttl_s)
+            except GoneError:
+                self.lost(session)
+            else:
+                session.written(state.record.fields)
+            state.send_due = not state.dead and (state.send_due or ttl_s is not None)
         elif not state.stale:
             await self._extend(state, state.record)
 
@@ -164,24 +182,8 @@ class StoredSessions:
         except (ConflictError, GoneError):
             state.send_due = False
 
-    async def _change(self, session: Session, changes: Mapping[str, Any], record: Record) -> None:
-        """Writes changes; where another request was first, merges with what stands, and tries again."""
-        state = session.state
-        ttl_s = extension_s(state, self.settings, self.now())
-        try:
-            # NEXT guards that the session was not rotated since: a rotated record takes no more writes.
-            state.record = await self.store.change(record, {**changes, NEXT: REMOVED}, ttl_s=ttl_s)
-        except ConflictError as conflict:
-            async with self._turn(record.key):
-                await self._merge(session, record, conflict.current, ttl_s)
-        except GoneError:
-            self.lost(session)
-        else:
-            session.written(state.record.fields)
-        if not state.dead:
-            state.send_due = state.send_due or ttl_s is not None
-
     async def _merge(self, session: Session, read: Record, current: Record, ttl_s: float | None) -> None:
+        """Merges what a request has changed with what another one has, and writes that."""
         for _ in range(MAX_ATTEMPTS):
             standing = await self.standing(current)
             if standing is None:
@@ -322,7 +324,7 @@ def go_on(session: Session, read: Record, standing: Record) -> None:
         # Rotated since: this request, which may be another's who had planted its ID, goes on showing what it showed,
         # with its own changes. The client has, or will get, the new ID from the request that rotated.
         state.record, state.id, state.stale = read.changed(session.changes()), None, True
-        session.edits.merged = None
+        session.keep_own()
     session.written(state.record.fields)
 
 
@@ -342,8 +344,3 @@ def values_of(record: Record) -> dict[str, Any]:
 def key_of(handle: str) -> str:
     """Where a session is kept."""
     return f"session:{handle}"
-
-
-def handle_in(key: str) -> str:
-    """The handle in a session's key."""
-    return key.removeprefix("session:")

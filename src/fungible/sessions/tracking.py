@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from fungible.core.codec import decode
@@ -23,39 +23,54 @@ UNCHANGING: Final = frozenset({str, int, float, bool, bytes, type(None), datetim
 KEPT: Final = (str, int, float, bytes, bytearray, type(None), dict, list, tuple, datetime, Decimal, UUID)
 
 
-class Edits:
-    """What a request has done to a session by name."""
-
-    __slots__ = ("assigned", "counters", "merged", "plain", "removed")
-
-    def __init__(self) -> None:
-        self.assigned: set[str] = set()
-        self.removed: set[str] = set()
-        self.plain: set[str] = set()
-        """Fields that were set or removed as a whole."""
-        self.counters: set[Path] = set()
-        """Numbers that were only added to."""
-        self.merged: dict[str, Any] | None = None
-        """What merging has made of values; None while nothing had to be merged."""
+Deed = Literal["set", "added to", "removed", "dropped"]
+"""What a request has done to a field by its name: set it as a whole; only added to it, as a number or as what holds one;
+removed it; dropped what it had set before."""
+ASSIGNED: Final = ("set", "added to")
+NO_DEEDS: Final[dict[str, Deed]] = {}
+NO_LOOKS: Final[dict[str, bytes | None]] = {}
+NO_COUNTERS: Final[frozenset[Path]] = frozenset()
+"""Those of most requests. Never written to: a session gets a dict of its own when there is something to put in it."""
 
 
 class TrackedValues(MutableMapping[str, Any]):
     """Values that are decoded when they are asked for, and compared with what was read when they are to be written."""
 
-    # Most requests only look at one or two values: what they don't need is not made for them.
-    _edits: Edits | None = None
-    accessed = False
-    """Whether the application has looked: then the response depends on the cookie."""
-    read_only = ""
-    """Why it can't be changed; empty where it can."""
+    # Slots, as attributes found in the class would cost each request more than all of these do.
+    __slots__ = (
+        "_counters",
+        "_deeds",
+        "_holds_mutable",
+        "_looks",
+        "_merged",
+        "_sessions",
+        "_values",
+        "accessed",
+        "may_have_changed",
+        "read_only",
+        "state",
+    )
 
     def __init__(self, sessions: Sessions, state: SessionState, *, read_only: str = "") -> None:
         self._sessions = sessions
-        self._state = state
+        self.state = state
+        """Where it is kept, for those who keep it."""
+        self.accessed = False
+        """Whether the application has looked: then the response depends on the cookie."""
+        self.read_only = read_only
+        """Why it can't be changed; empty where it can."""
         self._values: dict[str, Any] = {}
-        self._looks: dict[str, bytes | None] = {}
-        if read_only:
-            self.read_only = read_only
+        self._looks: dict[str, bytes | None] = NO_LOOKS
+        """How values that can be changed inside looked when they were read."""
+        self._holds_mutable = False
+        """Whether a value was looked at, or set, that can be changed inside."""
+        self.may_have_changed = False
+        """Whether that is so, or anything was set or removed by name."""
+        self._deeds: dict[str, Deed] = NO_DEEDS
+        self._counters = NO_COUNTERS
+        """Numbers that were only added to."""
+        self._merged: dict[str, Any] | None = None
+        """What merging has made of values; None while nothing had to be merged."""
 
     def __getitem__(self, key: str) -> Any:
         value = self.get(key, MISSING)
@@ -66,15 +81,18 @@ class TrackedValues(MutableMapping[str, Any]):
     def get(self, key: str, default: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The value, or the default: without an exception within, as visitors without a session ask often."""
         self.accessed = True
-        field = field_of(key)
+        field = key if key[:1] != "." else field_of(key)
         values = self._values
         if field in values:
             return values[field]
-        stored = self._state.fields.get(field)
-        if stored is None or self._is_removed(field):
+        stored = self.state.fields.get(field)
+        if stored is None or self._deeds.get(field) == "removed":
             return default
         value = values[field] = decode(stored)
         if type(value) not in UNCHANGING:
+            self._holds_mutable = self.may_have_changed = True
+            if self._looks is NO_LOOKS:
+                self._looks = {}
             self._looks[field] = look_of(value)
         return value
 
@@ -82,11 +100,10 @@ class TrackedValues(MutableMapping[str, Any]):
         self._writable()
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - what untyped callers do
             raise TypeError(f"a session's keys are strings: {key!r} is of type {type(key).__name__!r}")
-        if not isinstance(value, KEPT):
+        if type(value) not in UNCHANGING and not isinstance(value, KEPT):
             # Told here, where the traceback shows the line; what is deeper inside is told when it is written.
             encode_field(key, value)
-        self._put(key, value)
-        self._plainly_set(key)
+        self._put(key, value, "set")
 
     def __delitem__(self, key: str) -> None:
         self._writable()
@@ -94,23 +111,19 @@ class TrackedValues(MutableMapping[str, Any]):
         if key not in self:
             raise KeyError(key)
         self._values.pop(field, None)
-        edits = self.edits
-        edits.assigned.discard(field)
-        if field in self._state.fields:
-            edits.removed.add(field)
-        self._plainly_set(key)
+        self._did(key, field, "removed" if field in self.state.fields else "dropped")
 
     def __contains__(self, key: object) -> bool:
         self.accessed = True
         if not isinstance(key, str):
             return False
         field = field_of(key)
-        return field in self._values or (field in self._state.fields and not self._is_removed(field))
+        return field in self._values or (field in self.state.fields and not self._is_removed(field))
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
-        names = [name_of(field) for field in self._state.fields if not self._is_removed(field)]
-        names += [name_of(field) for field in self._values if field not in self._state.fields]
+        names = [name_of(field) for field in self.state.fields if not self._is_removed(field)]
+        names += [name_of(field) for field in self._values if field not in self.state.fields]
         return iter([name for name in names if name is not None])
 
     def __len__(self) -> int:
@@ -121,34 +134,21 @@ class TrackedValues(MutableMapping[str, Any]):
         return f"<Session with {', '.join(map(repr, self)) or 'nothing'}>"
 
     @property
-    def state(self) -> SessionState:
-        """Where it is kept, for those who keep it."""
-        return self._state
-
-    @property
-    def edits(self) -> Edits:
-        """What was done by name, for who adds to it."""
-        if self._edits is None:
-            self._edits = Edits()
-        return self._edits
-
-    @property
     def is_untouched(self) -> bool:
-        """Whether there is no session and none is begun, as with most requests of visitors."""
-        state = self._state
-        return state.record is None and self._edits is None and not (state.rotation_due or state.ended)
+        """Whether there is no session, none is begun and none was left, as with most requests of visitors."""
+        state = self.state
+        return state.record is None and not (self._deeds or state.rotation_due or state.ended or state.clear_due)
 
     def follow_subject(self, key: str) -> None:
         """Takes the subject from a value, where the application has set or removed that value."""
         field = field_of(key)
-        edits = self._edits
-        if edits is not None and (field in edits.assigned or field in edits.removed):
+        if self._deeds.get(field, "dropped") != "dropped":
             value = self._values.get(field)
             self.subject = None if value is None else str(value)
 
     def changed_since_written(self) -> bool:
         """Whether there is something to write."""
-        return bool((self._values or self._edits is not None) and self.changes())
+        return self.may_have_changed and bool(self.changes())
 
     def changes(self) -> dict[str, bytes | Any]:
         """The fields to write, by comparing what was touched with what was read.
@@ -157,16 +157,16 @@ class TrackedValues(MutableMapping[str, Any]):
             TypeError: a value can't be kept; the message names its key.
         """
         changes: dict[str, Any] = {}
-        fields, edits = self._state.fields, self._edits
-        assigned = () if edits is None else edits.assigned
+        fields, deeds = self.state.fields, self._deeds
         for field, value in self._values.items():
-            if field not in assigned and (type(value) in UNCHANGING or self._looks_the_same(field, value)):
+            if field not in deeds and (type(value) in UNCHANGING or self._looks_the_same(field, value)):
                 continue
             data = encode_field(field, value)
             if fields.get(field) != data:
                 changes[field] = data
-        if edits is not None:
-            changes.update(dict.fromkeys(edits.removed, REMOVED))
+        for field, deed in deeds.items():
+            if deed == "removed":
+                changes[field] = REMOVED
         return changes
 
     def merged_with(self, current: Fields) -> dict[str, bytes | Any]:
@@ -177,8 +177,8 @@ class TrackedValues(MutableMapping[str, Any]):
         """
         changes: dict[str, Any] = {}
         overwritten: list[Path] = []
-        base, edits = self._state.fields, self.edits
-        values = edits.merged = dict[str, Any]()
+        base = self.state.fields
+        values = self._merged = dict[str, Any]()
         for field in self.changes():
             name = name_of(field) or field
             outcome = merge(
@@ -186,7 +186,7 @@ class TrackedValues(MutableMapping[str, Any]):
                 self._values.get(field, MISSING),
                 decode(current[field]) if field in current else MISSING,
                 path=(name,),
-                counters=edits.counters,
+                counters=self._counters,
             )
             overwritten += outcome.overwritten
             values[field] = outcome.value
@@ -203,11 +203,11 @@ class TrackedValues(MutableMapping[str, Any]):
 
     def written(self, fields: Fields) -> None:
         """Goes on from what now is kept."""
-        before, self._state.fields = self._state.fields, fields
-        self._looks.clear()
-        if self._edits is not None and self._edits.merged is not None:
-            self._catch_up(before, fields, self._edits.merged)
-        self._edits = None
+        before, self.state.fields = self.state.fields, fields
+        self._looks = NO_LOOKS
+        if self._merged is not None:
+            self._catch_up(before, fields, self._merged)
+        self._forget_deeds()
 
     def _catch_up(self, before: Fields, fields: Fields, merged: dict[str, Any]) -> None:
         """Shows what others have written: a value that was only looked at must not be taken for a change of it later."""
@@ -222,32 +222,48 @@ class TrackedValues(MutableMapping[str, Any]):
             if value is not MISSING:
                 self._values[field] = become(mine, value)
 
+    def keep_own(self) -> None:
+        """Goes on showing its own values, and not what merging has made of them."""
+        self._merged = None
+
     def forget(self) -> None:
         """Drops what was changed and not written."""
         self._values.clear()
-        self._looks.clear()
-        self._edits = None
+        self._looks = NO_LOOKS
+        self._forget_deeds()
+
+    def _forget_deeds(self) -> None:
+        self._deeds = NO_DEEDS
+        self._counters = NO_COUNTERS
+        self._merged = None
+        self.may_have_changed = self._holds_mutable
 
     def _looks_the_same(self, field: str, value: object) -> bool:
         look = self._looks.get(field)
         return look is not None and look_of(value) == look
 
-    def _put(self, key: str, value: Any) -> None:
-        field = field_of(key)
-        check_name(field, "session's key")
+    def _put(self, key: str, value: Any, deed: Deed) -> None:
+        field = key if key[:1] != "." else field_of(key)
+        if field not in self.state.fields:
+            check_name(field, "session's key")
         self._values[field] = value
-        edits = self.edits
-        edits.assigned.add(field)
-        edits.removed.discard(field)
+        if type(value) not in UNCHANGING:
+            self._holds_mutable = True
+        self._did(key, field, deed)
 
-    def _plainly_set(self, key: str) -> None:
-        edits = self.edits
-        edits.plain.add(field_of(key))
-        if edits.counters:
-            edits.counters = {path for path in edits.counters if path[0] != key}
+    def _did(self, key: str, field: str, deed: Deed) -> None:
+        self.may_have_changed = True
+        if self._deeds is NO_DEEDS:
+            self._deeds = {}
+        # What was set or removed as a whole and is then added to is no sum of additions any more.
+        if deed == "added to" and field in self._deeds:
+            deed = self._deeds[field] if self._deeds[field] in ASSIGNED else "set"
+        self._deeds[field] = deed
+        if self._counters and deed != "added to":
+            self._counters = frozenset(path for path in self._counters if path[0] != key)
 
     def _is_removed(self, field: str) -> bool:
-        return self._edits is not None and field in self._edits.removed
+        return self._deeds.get(field) == "removed"
 
     def _writable(self) -> None:
         self.accessed = True

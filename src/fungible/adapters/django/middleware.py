@@ -19,7 +19,7 @@ from fungible.adapters.django.opening import homes, opened
 from fungible.adapters.django.sessions import SessionStore
 from fungible.adapters.sync import UNAVAILABLE, problem_body
 from fungible.core.errors import SettingError
-from fungible.sessions.cookies import MAX_COOKIES, cookie_values
+from fungible.sessions.cookies import cookie_values
 from fungible.sessions.errors import SessionConflict
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.postures import Home
@@ -94,7 +94,7 @@ class SessionMiddleware:
 
     def _begin(self, request: Request) -> SessionStore:
         name = settings.SESSION_COOKIE_NAME
-        texts = cookie_values(request.META.get("HTTP_COOKIE", ""), name)[:MAX_COOKIES]
+        texts = cookie_values(request.META.get("HTTP_COOKIE", ""), f"{name}=")
         first, *others = texts or [request.COOKIES.get(name)]
         session = self._engine(first, also=others)
         request.session = session
