@@ -423,8 +423,10 @@ def test_a_capture_of_another_flow_gives_nothing() -> None:
 
 # --- for all documents
 
+HALVES = st.text(st.sampled_from("a\ud83d\ude00"), max_size=4)
+"""What escapes in JSON can say, and is no text: halves of characters."""
 ANY = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | HALVES,
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
@@ -435,6 +437,14 @@ ANY = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+@pytest.mark.parametrize("kind", ["json", "yaml"])
+def test_escapes_make_whole_characters(kind: Any) -> None:
+    text = r'{"target": {"start": "run \ud83d\ude00"}, "flows": [{"name": "f", "steps": [{"id": "a", "path": "/"}]}]}'
+    assert parse(text, kind).target.start == "run \U0001f600"
+    with pytest.raises(CheckFileError, match=r"ud83d.*surrogate pair"):
+        parse(text.replace(r"\ude00", ""), kind)
 
 
 @given(ANY)

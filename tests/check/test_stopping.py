@@ -69,7 +69,7 @@ def test_an_error_stops_nothing_and_is_raised_once_all_have_ended() -> None:
         raise StartError("no instance")
 
     def work() -> None:
-        time.sleep(0.2)
+        time.sleep(0.2)  # still at work when the other has failed
         ended.set()
 
     def failing() -> None:

@@ -140,12 +140,22 @@ def _plain(value: Any) -> Any:
         for key in table:
             if not isinstance(key, str):
                 raise CheckFileError(f"the key {key!r} is no text: write it in quotes")
-        return {key: _plain(item) for key, item in table.items()}
+        return {_whole(key): _plain(item) for key, item in table.items()}
     if isinstance(value, list):
         return [_plain(item) for item in cast(list[Any], value)]
     if isinstance(value, datetime.datetime | datetime.date | datetime.time):
         return value.isoformat()
-    return value
+    return _whole(value) if isinstance(value, str) else value
+
+
+def _whole(text: str) -> str:
+    """Text without halves of characters: `\\ud83d\\ude00` is one to JSON and, as PyYAML reads it, two halves in YAML."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        raise CheckFileError(f"{text!a} has one half of a surrogate pair: write the character itself") from None
 
 
 def _refuse_unknown(value: Any, kind: Any, where: str) -> None:

@@ -27,13 +27,21 @@ HOST = "app.test"
 """The Host header of every request, as behind a load balancer."""
 
 
+chance = random.SystemRandom()
+"""Not `random` itself: Hypothesis seeds it, so that two processes of tests would draw the same ports."""
+given: set[int] = set()
+"""Ports whose instances may not be listening yet: many are started at once, by threads."""
+
+
 def free_port() -> int:
-    """A port nobody listens on, outside the range that outgoing connections are given."""
+    """A port nobody listens on, outside the range that outgoing connections are given; each only once."""
     while True:
-        port = random.randint(18000, 32000)
+        port = chance.randrange(18000, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in given:
+                given.add(port)
+                return port
 
 
 class Instance:
