@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,22 +30,27 @@ class Output(NamedTuple):
 
 
 @pytest.fixture
-def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+def doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
     """Runs the command in an empty folder, with nothing declared by the environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.delenv("FUNGIBLE_INSTANCES", raising=False)
     monkeypatch.delenv("FUNGIBLE_MACHINES", raising=False)
 
-    def run(*arguments: str) -> Output:
+    def forget() -> None:
         for name in ("shop", "shop_settings"):
             sys.modules.pop(name, None)
+
+    def run(*arguments: str) -> Output:
+        forget()
         status = main(["doctor", *arguments])
         captured = capsys.readouterr()
         assert "s3cret" not in captured.out + captured.err
         return Output(status, captured.out, captured.err)
 
-    return run
+    yield run
+    # A module of that name would be found by the tests that come after these, in place of their own.
+    forget()
 
 
 # --- verdicts ---------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from fungible import __version__
-from fungible.cli import check, doctor, storage
+from fungible.cli import check, doctor, keys, storage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check.add_parser(commands)
     doctor.add_parser(commands)
+    keys.add_parser(commands)
     storage.add_parser(commands)
     return parser
 

@@ -1,0 +1,100 @@
+"""The public keys of another issuer, from its JWK set on the web.
+
+Source: RFC 7517 section 5, RFC 8725 section 3.10 (an address in a token is never followed), RFC 8414 (`jwks_uri`).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from fungible.core.errors import MissingExtraError, SettingError
+from fungible.stores.contract import Guarantees
+from fungible.stores.errors import StoreUnavailableError
+from fungible.tokens.key import Key
+from fungible.tokens.keys import GIVEN, read_jwks
+from fungible.tokens.reloading import ReloadedKeys
+
+MAX_BYTES: Final = 1 << 20
+LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class RemoteKeys(ReloadedKeys):
+    """The keys at a URL that this application was given: never at one that a token names.
+
+    `await keys.load()` reads them when the application starts; a task reads them again every `reload_s`, and soon where
+    a token names a key that is not known. Secrets in the answer are passed over: only the issuer may have one.
+
+    Args:
+        url: The issuer's `jwks_uri`: https, or http on this machine.
+        reload_s: Seconds between two readings.
+        bound_s: Seconds after which what was read counts no more, where it can't be read again.
+        timeout_s: Seconds for one reading.
+    Raises:
+        SettingError: a setting can't be taken.
+        MissingExtraError: httpx is not installed.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        reload_s: float = 300.0,
+        bound_s: float = 3600.0,
+        timeout_s: float = 5.0,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(reload_s=reload_s, bound_s=bound_s, now=now, monotonic=monotonic)
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
+            raise SettingError("the URL of a JWK set must begin with https://: else anybody on the way gives the keys")
+        try:
+            import httpx
+        except ImportError as error:
+            raise MissingExtraError(needed_by="RemoteKeys", extra="tokens", module="httpx") from error
+        self._httpx = httpx
+        self._url = url
+        self._timeout_s = timeout_s
+        self._home = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+    @property
+    def home(self) -> str:
+        """The URL without its query."""
+        return self._home
+
+    @property
+    def guarantees(self) -> Guarantees:
+        """Every instance reads the same."""
+        return GIVEN
+
+    async def _fetch(self) -> Sequence[Key]:
+        try:
+            document: Any = json.loads(await self._body())
+        except (self._httpx.HTTPError, ValueError, RecursionError) as error:
+            raise StoreUnavailableError(home=self._home, reason=f"{type(error).__name__}: {error}") from None
+        if not isinstance(document, dict):
+            raise StoreUnavailableError(home=self._home, reason="its answer is no JWK set")
+        try:
+            keys = read_jwks(document, seat=self._home)  # pyright: ignore[reportUnknownArgumentType]
+        except SettingError as error:
+            raise StoreUnavailableError(home=self._home, reason=str(error)) from None
+        return [key.public() for key in keys if not key.is_symmetric]
+
+    async def _body(self) -> bytes:
+        """The answer, as long as it is no redirection and not too long."""
+        body = b""
+        async with (
+            self._httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False) as client,
+            client.stream("GET", self._url, headers={"accept": "application/jwk-set+json, application/json"}) as answer,
+        ):
+            if answer.status_code != 200:
+                raise ValueError(f"it answered {answer.status_code}")
+            async for part in answer.aiter_bytes():
+                body += part
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"its answer has more than {MAX_BYTES} bytes")
+        return body

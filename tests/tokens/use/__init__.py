@@ -1,0 +1,1 @@
+"""Tokens in use: refresh families, revocation, references, DPoP, the middleware, and the client half."""
