@@ -1,0 +1,202 @@
+"""Decorates functions, so that their values are kept in a cache."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
+
+from fungible.cache.keys import Arguments, Template, digest_key
+from fungible.cache.policy import Policy
+from fungible.cache.threads import Threads
+from fungible.cache.values import codec_for, codec_of
+from fungible.core.errors import SettingError
+
+if TYPE_CHECKING:
+    from fungible.cache.cache import Cache
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+Key = str | Callable[..., str] | None
+Tagging = Sequence[str] | Callable[..., Sequence[str]]
+
+
+class AsyncCached(Protocol[P, T_co]):
+    """An asynchronous function whose values are kept."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T_co]:
+        """The value for these arguments."""
+        ...
+
+    def key_of(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Its key in the cache."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> Awaitable[None]:
+        """Ends the value for these arguments, on all instances."""
+        ...
+
+
+class SyncCached(Protocol[P, T_co]):
+    """A function that blocks, whose values are kept."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co:
+        """The value for these arguments."""
+        ...
+
+    def key_of(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Its key in the cache."""
+        ...
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Ends the value for these arguments, on all instances."""
+        ...
+
+
+class Decorator(Protocol):
+    """What makes of a function one whose values are kept."""
+
+    # A coroutine function is a function too: the first one that fits counts.
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, T]]) -> AsyncCached[P, T]: ...  # pyright: ignore[reportOverlappingOverload]
+    @overload
+    def __call__(self, function: Callable[P, T]) -> SyncCached[P, T]: ...
+
+
+class _Plan:
+    """Key and policy for each call of one function."""
+
+    def __init__(
+        self, function: Callable[..., Any], *, ttl_s: float, key: Key, tags: Tagging, stale_s: float, kind: Any
+    ) -> None:
+        self._function = function
+        self._arguments = Arguments(function)
+        self._key = key
+        self._template = Template(key, self._arguments.names) if isinstance(key, str) else None
+        codec = codec_of(function) if kind is None else codec_for(kind)
+        self._policy = Policy(ttl_s, stale_s, (), codec)
+        if isinstance(tags, str):
+            raise SettingError(f"tags={tags!r} must be several: ({tags!r},)")
+        self._tags = tags if callable(tags) else None
+        self._tag_templates = () if callable(tags) else tuple(Template(tag, self._arguments.names) for tag in tags)
+        self._fixed: Policy | None = None if callable(tags) or any("{" in tag for tag in tags) else self._tagged({})
+
+    def key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """The key of a call."""
+        return self._key_for(self._arguments.of(args, kwargs), args, kwargs)
+
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Policy]:
+        """Key and policy of a call."""
+        arguments = self._arguments.of(args, kwargs)
+        key = self._key_for(arguments, args, kwargs)
+        if self._fixed is not None:
+            return key, self._fixed
+        if self._tags is not None:
+            return key, self._with(tuple(self._tags(*args, **kwargs)))
+        return key, self._tagged(arguments)
+
+    def _key_for(self, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        if self._template is not None:
+            return self._template.filled(arguments)
+        if self._key is None:
+            return digest_key(self._function, arguments)
+        return cast(Callable[..., str], self._key)(*args, **kwargs)
+
+    def _tagged(self, arguments: Mapping[str, Any]) -> Policy:
+        return self._with(tuple(template.filled(arguments) for template in self._tag_templates))
+
+    def _with(self, tags: tuple[str, ...]) -> Policy:
+        return Policy(self._policy.ttl_s, self._policy.stale_s, tags, self._policy.codec)
+
+
+def decorator(cache: Cache, *, ttl_s: float, key: Key, tags: Tagging, stale_s: float, kind: Any) -> Decorator:
+    """Makes the decorator; see `cached`."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise SettingError(
+                f"{function.__qualname__} is a generator, whose values come one by one: cache a list of them"
+            )
+        plan = _Plan(function, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind)
+        return (
+            _awaited(cache, function, plan)
+            if inspect.iscoroutinefunction(function)
+            else _blocking(cache, function, plan)
+        )
+
+    return cast(Decorator, decorate)
+
+
+def _awaited(cache: Cache, function: Callable[..., Any], plan: _Plan) -> Any:
+    @functools.wraps(function)
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        key, policy = plan.of(args, kwargs)
+        return await cache.value(key, lambda: function(*args, **kwargs), policy)
+
+    def key_of(*args: Any, **kwargs: Any) -> str:
+        return plan.key_of(args, kwargs)
+
+    async def invalidate(*args: Any, **kwargs: Any) -> None:
+        await cache.invalidate(plan.key_of(args, kwargs))
+
+    return _with(call, key_of, invalidate)
+
+
+def _blocking(cache: Cache, function: Callable[..., Any], plan: _Plan) -> Any:
+    threads = Threads(cache)
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        key, policy = plan.of(args, kwargs)
+        return threads.value(key, lambda: function(*args, **kwargs), policy)
+
+    def key_of(*args: Any, **kwargs: Any) -> str:
+        return plan.key_of(args, kwargs)
+
+    def invalidate(*args: Any, **kwargs: Any) -> None:
+        threads.invalidate(plan.key_of(args, kwargs))
+
+    return _with(call, key_of, invalidate)
+
+
+def _with(call: Any, key_of: Callable[..., str], invalidate: Callable[..., Any]) -> Any:
+    call.key_of, call.invalidate = key_of, invalidate
+    return call
+
+
+def cached(
+    cache: Cache,
+    *,
+    ttl_s: float,
+    key: Key = None,
+    tags: Tagging = (),
+    stale_s: float = 0.0,
+    type: Any = None,
+) -> Decorator:
+    """Decorates a function, asynchronous or not, whose values are kept in a cache.
+
+    Its calls give what they would give after being kept: tuples have become lists, and each caller has a value of its
+    own. None is a value like others. Beside calls the function has `invalidate(…)` and `key_of(…)`, with the same
+    arguments. One that blocks is called from threads without an event loop.
+
+    Args:
+        cache: Where.
+        ttl_s: How long a value is fresh, in seconds.
+        key: A template with arguments, `product:{product_id}`; a function of the arguments; or None for the function's
+            name and a digest of all its arguments.
+        tags: What `Cache.invalidate_tag` ends values by: templates as well, or a function of the arguments that gives
+            them. Each costs a hit one command more.
+        stale_s: For so many seconds more a value is given, while one instance computes the next in the background.
+        type: The values' type, where it is not the function's annotation: whatever msgspec makes of it. By default JSON's
+            types, bytes, datetime, Decimal and UUID, and typed where the annotation names a struct, dataclass, typed
+            dict, named tuple or enum.
+    Raises:
+        SettingError: key, tags, times or type can't be taken.
+    """
+    return decorator(cache, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=type)

@@ -1,0 +1,183 @@
+"""What of a request a cache goes by, and the name of the record that has its response."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+from urllib.parse import quote, urljoin, urlsplit
+
+from fungible.cache.directives import SAYS_NOTHING, CacheControl, cache_control
+from fungible.core.asgi import Header, Scope
+
+DEFAULT_PORTS: Final = {"http": b":80", "https": b":443"}
+ROUTED: Final = frozenset(
+    {
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-forwarded-scheme",
+        b"x-forwarded-server",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+        b"x-host",
+        b"x-original-host",
+        b"x-original-url",
+        b"x-rewrite-url",
+    }
+)
+"""Fields that frameworks build addresses from, or route by: they are part of the name, so that nobody can have a response
+that they have changed given to others."""
+FORWARDED: Final = re.compile(rb"(?:^|[;, \t])(host|proto)=(\"[^\"]*\"|[^;, \t]*)", re.IGNORECASE)
+CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
+
+
+class Asked:
+    """A GET or HEAD, as a cache sees it."""
+
+    __slots__ = (
+        "authorized",
+        "bypass",
+        "control",
+        "headers",
+        "if_modified_since",
+        "if_none_match",
+        "is_head",
+        "is_visitors",
+        "name",
+    )
+
+    def __init__(self, scope: Scope, space: str) -> None:
+        self.headers: Sequence[Header] = scope["headers"]
+        self.is_head: bool = scope["method"] == "HEAD"
+        self.control: CacheControl = SAYS_NOTHING
+        self.bypass = ""
+        """Why this request is none for a cache."""
+        self.authorized = False
+        self.is_visitors = False
+        """Whether it says who asks: by Authorization, or by cookies."""
+        self.if_none_match: str | None = None
+        self.if_modified_since: str | None = None
+        control: bytes | None = None
+        pragma = b""
+        for name, value in self.headers:
+            if name == b"cache-control":
+                control = value if control is None else control + b"," + value
+            elif name == b"pragma":
+                pragma = value
+            elif name == b"authorization":
+                self.authorized = self.is_visitors = True
+            elif name == b"cookie":
+                self.is_visitors = True
+            elif name == b"if-none-match":
+                text = value.decode("latin-1")
+                self.if_none_match = text if self.if_none_match is None else f"{self.if_none_match}, {text}"
+            elif name == b"if-modified-since":
+                self.if_modified_since = value.decode("latin-1")
+            elif name in (b"range", b"if-match", b"if-unmodified-since", b"if-range"):
+                self.bypass = name.decode("ascii")
+            elif name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0"):
+                # A body that is part of no name could change the response that others get.
+                self.bypass = "body"
+            elif name == b"upgrade":
+                self.bypass = "upgrade"
+        if control is not None:
+            self.control = cache_control(control.decode("latin-1"))
+        elif b"no-cache" in pragma.lower():
+            self.control = cache_control("no-cache")
+        if self.control.no_store:
+            self.bypass = "no-store"
+        target = target_of(scope)
+        self.name = ""
+        if target is None:
+            self.bypass = "host"
+        else:
+            self.name = response_name(space, *target)
+
+
+Target = tuple[bytes, bytes, bytes, bytes, bytes]
+"""Scheme, host, path, query, and what else requests are routed by."""
+
+
+def target_of(scope: Scope) -> Target | None:
+    """What a request asks for; None where it is not clear for which host."""
+    scheme: str = scope.get("scheme") or "http"
+    host: bytes | None = None
+    routed: list[bytes] = []
+    for name, value in scope["headers"]:
+        if name == b"host":
+            if host is not None:
+                return None
+            host = value
+        elif name in ROUTED:
+            routed += (name, value)
+        elif name == b"forwarded":
+            # Who it is for and by differs with each client; which host it is for does not.
+            for part, said in FORWARDED.findall(value):
+                routed += (part.lower(), said)
+    if host is None:
+        server = scope.get("server") or ("", None)
+        host = f"{server[0]}:{server[1]}".encode()
+    host = host.strip().lower().removesuffix(DEFAULT_PORTS.get(scheme, b"\0"))
+    path: bytes | None = scope.get("raw_path")
+    if path is None:
+        path = quote(scope["path"], safe="/%:@!$&'()*+,;=~").encode("ascii")
+    # Some servers leave the query in it.
+    path = path.partition(b"?")[0]
+    query: bytes = scope.get("query_string") or b""
+    return scheme.encode(), host, path, query, digest(routed) if routed else b""
+
+
+def response_name(space: str, scheme: bytes, host: bytes, path: bytes, query: bytes, routed: bytes) -> str:
+    """The name of the record for all responses to GET and HEAD for a target."""
+    return f"{space}:{digest((scheme, host, path, query, routed)).hex()}"
+
+
+def variant_name(name: str, generation: bytes, varies: Iterable[str], headers: Sequence[Header]) -> str:
+    """The name of the record for requests that have the same values in the fields that responses vary by.
+
+    Args:
+        generation: Of the record that says so: when that is deleted, all its variants are out of reach.
+    Source: RFC 9111 section 4.1.
+    """
+    parts = [generation]
+    for field in varies:
+        wanted = field.encode("latin-1")
+        values = [b" ".join(value.split()) for each, value in headers if each == wanted]
+        parts += (wanted, b"%d" % len(values), b",".join(values))
+    return f"{name}:{digest(parts).hex()}"
+
+
+def digest(parts: Iterable[bytes]) -> bytes:
+    """20 bytes for several strings of bytes."""
+    found = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        # Length first: where one part ends and the next begins must not be open.
+        found.update(b"%d:" % len(part) + part)
+    return found.digest()
+
+
+def names_invalidated(space: str, target: Target, headers: Iterable[Header]) -> list[str]:
+    """The names that an unsafe method's answer ends: its target, and where it leads to on the same host.
+
+    Source: RFC 9111 section 4.4.
+    """
+    scheme, host, path, query, routed = target
+    found = [response_name(space, *target)]
+    base = (scheme + b"://" + host + path + (b"?" + query if query else b"")).decode("latin-1")
+    for name, value in headers:
+        if name.lower() not in (b"location", b"content-location"):
+            continue
+        try:
+            parts = urlsplit(urljoin(base, value.decode("latin-1").strip()))
+        except ValueError:
+            continue
+        there = parts.netloc.lower().encode("latin-1", "replace").removesuffix(DEFAULT_PORTS.get(parts.scheme, b"\0"))
+        if (parts.scheme.encode("latin-1", "replace"), there) == (scheme, host):
+            path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~").encode("ascii")
+            query = parts.query.encode("latin-1", "replace")
+            found.append(response_name(space, scheme, host, path, query, routed))
+    return list(dict.fromkeys(found))
