@@ -8,13 +8,28 @@ import argparse
 import sys
 from types import ModuleType
 
-from benchmarks import check, sessions_cost, sessions_growth, sessions_lost_updates
+from benchmarks import (
+    cache,
+    check,
+    idempotency,
+    limits,
+    refresh_storm,
+    sessions_cost,
+    sessions_growth,
+    sessions_lost_updates,
+    tokens,
+)
 
 BENCHMARKS: dict[str, ModuleType] = {
     "check": check,
     "sessions_lost_updates": sessions_lost_updates,
     "sessions_cost": sessions_cost,
     "sessions_growth": sessions_growth,
+    "tokens": tokens,
+    "refresh_storm": refresh_storm,
+    "idempotency": idempotency,
+    "cache": cache,
+    "limits": limits,
 }
 """By name; each has a docstring, whose first line is listed, and `main(arguments)`, which gives an exit status, or None for 0."""
 
