@@ -250,6 +250,11 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "postures": postures,
     "api-stores": lambda: api("fungible.stores"),
     "api-sessions": lambda: api("fungible.sessions"),
+    "api-tokens": lambda: api("fungible.tokens"),
+    "api-tokens-client": lambda: api("fungible.tokens.client"),
+    "api-idempotency": lambda: api("fungible.idempotency"),
+    "api-cache": lambda: api("fungible.cache"),
+    "api-limits": lambda: api("fungible.limits"),
 }
 
 

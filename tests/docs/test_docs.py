@@ -274,7 +274,17 @@ def first_missing(expected: list[str], lines: list[str]) -> str | None:
 # --- the reference of Python names ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["fungible.stores", "fungible.sessions"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "fungible.stores",
+        "fungible.sessions",
+        "fungible.tokens",
+        "fungible.idempotency",
+        "fungible.cache",
+        "fungible.limits",
+    ],
+)
 def test_every_public_name_has_an_entry(site: Path, module: str) -> None:
     page = page_of(site, f"reference/{module.rpartition('.')[2]}.html")
     names: list[str] = importlib.import_module(module).__all__

@@ -7,8 +7,8 @@ from fastapi.responses import RedirectResponse
 
 from catalogue import all_products, wanted_product
 from database import connection
-from signing_in import MAX_FAILED_SIGN_INS, User
-from state import failed_sign_ins
+from signing_in import User
+from state import LIMITER, SIGN_INS
 from web import page
 
 
@@ -23,8 +23,7 @@ router = APIRouter(prefix="/admin", dependencies=[Depends(administrator)])
 
 @router.get("")
 def overview(request: Request) -> Response:
-    locked = [user for user, count in failed_sign_ins.items() if count >= MAX_FAILED_SIGN_INS]
-    return page(request, "admin.html", {"products": all_products().values(), "locked": locked})
+    return page(request, "admin.html", {"products": all_products().values()})
 
 
 @router.post("/prices")
@@ -32,11 +31,12 @@ def change_price(product: Annotated[int, Form()], euros: Annotated[float, Form(g
     wanted_product(product)
     with connection() as db:
         db.execute("update products set cents = ? where id = ?", (round(euros * 100), product))
-    all_products.cache_clear()
+    # Only now that the price is in the database. No instance shows the old one any more.
+    all_products.invalidate()
     return RedirectResponse("/admin", 303)
 
 
 @router.post("/unlock")
-def unlock(user: Annotated[str, Form()]) -> Response:
-    failed_sign_ins.pop(user, None)
+async def unlock(user: Annotated[str, Form()]) -> Response:
+    await LIMITER.reset(SIGN_INS, user)
     return RedirectResponse("/admin", 303)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from catalogue import all_products, wanted_product
+from database import connection
 from orders import save_order
 from signing_in import SignedIn
 from web import page
@@ -48,8 +49,10 @@ def order(session: SignedIn, cart: Quantities) -> Response:
     if not cart:
         raise HTTPException(409, "The cart is empty.")
     code = secrets.token_urlsafe(9)
+    with connection() as db:
+        for product, quantity in cart.items():
+            save_order(db, code, session["user"], wanted_product(product), quantity)
     for product, quantity in cart.items():
-        save_order(code, session["user"], wanted_product(product), quantity)
         # Only what was ordered goes: what another request adds meanwhile stays in the cart.
         session.increment(("cart", str(product)), -quantity)
     return RedirectResponse(f"/orders?code={code}", 303)

@@ -1,15 +1,15 @@
 """The catalogue, one page per product, and the products' pictures."""
 
 import secrets
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse, RedirectResponse
 
-from database import connection
+from database import connection, database_id
 from signing_in import User
+from state import CACHE
 from web import page
 
 MAX_PICTURE_BYTES = 2_000_000
@@ -27,9 +27,9 @@ class Product(NamedTuple):
     cents: int
 
 
-@lru_cache
+@CACHE.cached(ttl_s=300, key=lambda: f"products:{database_id()}")
 def all_products() -> dict[int, Product]:
-    """Every product by ID. Asked for on each page, so it is remembered; a price change calls `cache_clear()`."""
+    """Every product by ID. Asked for on each page, so it is remembered, for all instances; a price change ends that."""
     with connection() as db:
         return {row["id"]: Product(*row) for row in db.execute("select * from products order by id")}
 

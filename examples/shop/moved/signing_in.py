@@ -8,24 +8,26 @@ from fastapi.responses import RedirectResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from fungible.sessions import Session
 
-from state import failed_sign_ins
+from state import LIMITER, SIGN_INS
 from web import page
 
 # For the demo only: a real shop stores hashes of passwords, in its database.
 PASSWORDS = {"ada": "lovelace", "grace": "hopper", "admin": "admin"}
-MAX_FAILED_SIGN_INS = 3
 
 router = APIRouter()
 
 
-def check_password(user: str, password: str) -> None:
+async def check_password(user: str, password: str) -> None:
     """Refuses wrong passwords with 401, and after three of them every password with 429."""
-    if failed_sign_ins[user] >= MAX_FAILED_SIGN_INS:
+    # Counted before it is checked: of a thousand guesses at once, at whichever instances, three are looked at.
+    attempt = await LIMITER.take(SIGN_INS, user)
+    if attempt.counted == "nowhere":
+        raise HTTPException(503, "Nobody can sign in at the moment. Please try again.", {"Retry-After": "1"})
+    if not attempt.allowed:
         raise HTTPException(429, "Too many wrong passwords for this user. An administrator can unlock it.")
     if not hmac.compare_digest(PASSWORDS.get(user, "").encode(), password.encode()) or not password:
-        failed_sign_ins[user] += 1
         raise HTTPException(401, "Wrong user name or password.")
-    failed_sign_ins.pop(user, None)
+    await LIMITER.reset(SIGN_INS, user)
 
 
 def signed_in_session(request: Request) -> Session:
@@ -38,11 +40,11 @@ def signed_in_session(request: Request) -> Session:
 Basic = Annotated[HTTPBasicCredentials | None, Depends(HTTPBasic(auto_error=False))]
 
 
-def signed_in_user(request: Request, credentials: Basic) -> str:
+async def signed_in_user(request: Request, credentials: Basic) -> str:
     """Who is asking: by HTTP Basic (scripts), else by session (browsers)."""
     if credentials is None:
         return signed_in_session(request)["user"]
-    check_password(credentials.username, credentials.password)
+    await check_password(credentials.username, credentials.password)
     return credentials.username
 
 
@@ -56,9 +58,9 @@ def sign_in_form(request: Request) -> Response:
 
 
 @router.post("/login")
-def sign_in(request: Request, user: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
+async def sign_in(request: Request, user: Annotated[str, Form()], password: Annotated[str, Form()]) -> Response:
     try:
-        check_password(user, password)
+        await check_password(user, password)
     except HTTPException as refused:
         return page(request, "login.html", {"message": refused.detail}, status_code=refused.status_code)
     request.session["user"] = user

@@ -1,22 +1,39 @@
-"""Where state is kept: sessions, with the carts in them, in a store; the rest still in this process."""
+"""Where state is kept: what visitors and instances share in a store; exports still in this process."""
 
+import hashlib
 import os
-import secrets
-from collections import Counter
+from pathlib import Path
 
+from fungible.cache import Cache
+from fungible.idempotency import IdempotencyKeys
+from fungible.limits import Limiter, per_hour
 from fungible.stores import open_store
+from fungible.tokens import Key, SigningKeys, TokenIssuer, TokenVerifier
 
-STORE = open_store(os.environ.get("SHOP_STORE", "sqlite:///sessions/sessions.db"))
-"""Sessions. The file serves instances on one machine; on several, name a server: `SHOP_STORE=redis://…`."""
+DATA = Path("data")
+"""What all instances on one machine share: the shop's database, and by default the store."""
+DATA.mkdir(exist_ok=True)
+
+STORE = open_store(os.environ.get("SHOP_STORE", f"sqlite:///{DATA}/state.db"))
+"""Sessions, idempotency keys, remembered products, counted sign-ins. On several machines: `SHOP_STORE=redis://…`."""
 
 SECRET = os.environ.get("SHOP_SECRET", "")
-"""Signs the session cookies: 32 characters or more, the same for every instance."""
+"""Signs session cookies and shared carts: 32 characters or more, the same for every instance."""
 
-SIGNING_KEY = secrets.token_hex(32)
-"""Signs shared carts. Drawn at import: each instance has its own, and a new one after each start."""
+CACHE = Cache(STORE)
 
-failed_sign_ins: Counter[str] = Counter()
-"""User name -> wrong passwords since the last right one."""
+LIMITER = Limiter(STORE)
+SIGN_INS = per_hour("sign-ins", 3, on_unavailable="closed", resettable=True)
+"""Sign-ins of one user that may fail. While nobody can count them, nobody signs in."""
+
+ORDER_KEYS = IdempotencyKeys(anonymous="share")
+"""Which orders were booked: rows beside the orders themselves. Nobody has to sign in, and codes can't be guessed."""
+
+# A key of its own for each use: what is signed for one says nothing to another.
+LINK_KEYS = SigningKeys([Key.from_secret(hashlib.sha256(b"shared carts:" + SECRET.encode()).digest())])
+LINKS = {"issuer": "twine-and-tin", "audience": "shared-carts", "typ": "shared-cart+jwt"}
+LINK_ISSUER = TokenIssuer(LINK_KEYS, ttl_s=30 * 86_400, **LINKS)
+LINK_VERIFIER = TokenVerifier(LINK_KEYS, **LINKS)
 
 export_progress: dict[str, int] = {}
 """Export ID -> steps done."""
