@@ -20,8 +20,8 @@ if not TYPE_CHECKING:
     # They are not part of the package: the tests' folder of this checkout has them.
     sys.path.append(_TESTS)
 from servers import MariaDBServer, MemcachedServer, PostgreSQLServer, RedisServer, Server  # noqa: E402
+from servers.ports import free_port  # noqa: E402
 from servers.server import _dies_with_its_starter as dies_with_its_starter  # noqa: E402
-from servers.server import free_port  # noqa: E402
 
 __all__ = ["STORES", "Home", "dies_with_its_starter", "free_port", "missing", "running", "version"]
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.server import free_port
+from servers.ports import free_port
 
 APPLICATIONS = Path(__file__).parent / "applications"
 STARTS_WITHIN_S = 60

@@ -4,7 +4,7 @@ import traceback
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
-from servers.server import free_port
+from servers.ports import free_port
 
 from contracts.backends import ONE_SERVER, Backend
 from contracts.verbs import every_verb

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from servers.server import free_port
+from servers.ports import free_port
 
 from fungible.stores import open_store
 from idempotency.calling import ADA, KEY, Shop, guarded, order

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import ClassVar, Self
 
+from servers.ports import free_port
 from servers.redis import RedisServer
-from servers.server import free_port
 
 FORMS_WITHIN_S = 60
 BUS_ABOVE = 10_000

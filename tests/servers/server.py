@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
@@ -19,35 +18,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from servers.ports import free_port
+
 STARTS_WITHIN_S = 60
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-# Below the ports that the kernel hands out to clients: else one of them could sit on a killed server's port.
-PORTS = range(20_000, 32_000)
 ESTABLISHED = "01"
 
 # A process ends with the *thread* that started it (PR_SET_PDEATHSIG), so one thread that lives as long as
 # we do starts them all. Nobody's tests leave servers behind, even when killed by SIGKILL.
 _starter = ThreadPoolExecutor(1, "servers")
-
-
-def free_port(*, also_above: int = 0) -> int:
-    """A port of 127.0.0.1 that nobody listens on; so is the one `also_above` higher."""
-    chance = random.SystemRandom()
-    while True:
-        port = chance.choice(PORTS)
-        if all(_is_free(number) for number in {port, port + also_above}):
-            return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 def ordinary_user() -> str | None:

@@ -7,7 +7,6 @@ engine is in it, so the two can be held against each other.
 import base64
 import contextlib
 import os
-import random
 import re
 import signal
 import socket
@@ -20,28 +19,12 @@ from typing import Any
 import httpx
 import msgspec
 from msgspec import UNSET
+from servers.ports import free_port
 
 from fungible.check.model import Capture, Expect, Step
 
 HOST = "app.test"
 """The Host header of every request, as behind a load balancer."""
-
-
-chance = random.SystemRandom()
-"""Not `random` itself: Hypothesis seeds it, so that two processes of tests would draw the same ports."""
-given: set[int] = set()
-"""Ports whose instances may not be listening yet: many are started at once, by threads."""
-
-
-def free_port() -> int:
-    """A port nobody listens on, outside the range that outgoing connections are given; each only once."""
-    while True:
-        port = chance.randrange(18000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in given:
-                given.add(port)
-                return port
 
 
 class Instance:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from redis_drills import clients, opened, say, talking
 from servers import RedisServer
-from servers.server import free_port
+from servers.ports import free_port
 
 from fungible.core.errors import SettingError
 from fungible.stores import Lack, StoreUnavailableError, Survives, open_store

@@ -2,10 +2,8 @@
 
 import contextlib
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -13,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fungible.check.errors import CheckError, StartError
+from fungible.check.errors import StartError
 from fungible.check.http.client import Address, Request, send
+from fungible.check.instances.ports import is_listened_at, reserved_port
 from fungible.check.isolation.disk_process import tail
 from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process
 from fungible.check.model import Answer, Target
@@ -23,9 +22,20 @@ SETUP_SECONDS = 600.0
 """How long one `setup` or `reset` command may take."""
 PREPARE_SECONDS = 300.0
 """How long one `prepare` command may take on each fresh disk."""
+_PORT_TRIES = 3
+_FOREIGN_SECONDS = 1.0
+"""How long an answer counts for nothing where the instance itself does not listen on its port.
+
+Another program may have taken the port, and the instance be about to end because of that. But where a start command asks
+a daemon for a container, it is the daemon that listens.
+"""
 _PORT_TAKEN = re.compile(
     r"address (?:is )?already in use|EADDRINUSE|port \S+ is (?:already )?(?:in use|taken)", re.IGNORECASE
 )
+
+
+class _PortTakenError(StartError):
+    """The instance has ended, and somebody else listens on the port that it was to listen on."""
 
 
 @dataclass
@@ -52,23 +62,6 @@ class Instance:
         self.kill()
         if self.disk is not None:
             self.disk.close()
-
-
-def free_port(taken: set[int] = set(), lock: threading.Lock = threading.Lock()) -> int:  # noqa: B006, B008 - one memory for the process
-    """A port nobody listens on, outside the range that outgoing connections are given."""
-    with lock:
-        for _ in range(4000):
-            port = random.randint(18000, 32000)
-            if port in taken:
-                continue
-            with socket.socket() as probe:
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError:
-                    continue
-            taken.add(port)
-            return port
-    raise CheckError("found no free port between 18000 and 32000: end what listens there, or wait")
 
 
 class Outside:
@@ -178,12 +171,36 @@ class Starter:
         Raises:
             StartError: a command failed, or the instance never got ready; with the end of its log.
         """
-        port = free_port()
+        attempt = 0
+        while True:
+            attempt += 1
+            with reserved_port() as port:
+                try:
+                    fresh = first and attempt == 1
+                    instance = self._start_at(port, disk, number, fresh, common_randomness, wanted)
+                except _PortTakenError:
+                    if attempt == _PORT_TRIES:
+                        raise
+                    continue
+            if first:
+                # What an application writes while it starts, every instance writes: no evidence of anything.
+                disk.mark()
+            return instance
+
+    def _start_at(
+        self,
+        port: int,
+        disk: Disk,
+        number: int,
+        fresh: bool,
+        common_randomness: bool,
+        wanted: Callable[[], bool],
+    ) -> Instance:
         directory = str(disk.directory)
         env = disk.environment({key: filled(value, port, directory) for key, value in self.target.env.items()}, port)
         for command in self.target.prepare:
             # A second process on one disk: what names the port is its own, the rest was done.
-            if not first and "{port}" not in command:
+            if not fresh and "{port}" not in command:
                 continue
             text = filled(command, port, directory)
             status, output = disk.run(text, env, timeout_s=PREPARE_SECONDS)
@@ -201,9 +218,6 @@ class Starter:
             process.kill()
             raise
         process.settled()
-        if first:
-            # What an application writes while it starts, every instance writes: no evidence of anything.
-            disk.mark()
         return instance
 
     def _wait_ready(self, instance: Instance, command: str, wanted: Callable[[], bool]) -> None:
@@ -216,17 +230,19 @@ class Starter:
             ready.path,
             (("Host", self.host), ("User-Agent", "fungible-check"), ("Accept", "*/*"), ("Accept-Encoding", "identity")),
         )
-        pause, answer = 0.01, Answer(error="connection refused")
-        while time.monotonic() < end:
+        port = instance.address.port
+        pause, answer, foreign_until = 0.01, Answer(error="connection refused"), 0.0
+        while (now := time.monotonic()) < end:
             if self.cancelled.is_set() or not wanted():
                 raise StartError("no longer wanted")
             if not process.alive():
-                raise StartError(_ended_words(command, process))
-            answer = send(instance.address, request, timeout_s=min(5.0, max(0.5, end - time.monotonic())))
+                words = _ended_words(command, process)  # ends what it has left, too
+                raise (_PortTakenError if is_listened_at(port) else StartError)(words)
+            answer = send(instance.address, request, timeout_s=min(5.0, max(0.5, end - now)))
             if answer.error is None and _is_ready(answer, ready.status):
-                if not process.alive():
-                    continue  # somebody else answers at this port
-                return
+                foreign_until = foreign_until or now + _FOREIGN_SECONDS
+                if process.alive() and (process.listens_at(port) is not False or now > foreign_until):
+                    return
             time.sleep(pause)
             pause = min(pause * 1.3, 0.1)
         raise StartError(_unready_words(command, instance, ready.path, ready.timeout, answer))

@@ -85,6 +85,10 @@ class Process:
         """The addresses it accepts TCP connections at; always empty where there is no /proc."""
         return disk_sockets.listening(self.members())
 
+    def listens_at(self, port: int) -> bool | None:
+        """Whether it accepts TCP connections at a port; None where there is no /proc to tell."""
+        return any(at == port for _, at in self.listening()) if disk_sockets.VISIBLE else None
+
     def connections(self) -> list[tuple[str, int]]:
         """Where it is connected to over TCP, such as its stores; always empty where there is no /proc."""
         return disk_sockets.connections(self.members())

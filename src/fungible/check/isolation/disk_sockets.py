@@ -14,6 +14,8 @@ _ACCEPTS = 0x10000
 _SOCKET_LINK = re.compile(r"socket:\[(\d+)\]")
 
 Address = tuple[str, int]
+VISIBLE = Path("/proc/net/tcp").exists()
+"""False where there is no /proc to read: no socket is found then."""
 
 
 @dataclass(frozen=True)
