@@ -1,5 +1,7 @@
 """Puts what was found into words: witness, evidence, what was expected and seen, the way out."""
 
+import html
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,6 +22,9 @@ from fungible.check.witness.witness import TIMES
 
 _COOKIE_LIMIT = 4096
 """Bytes of name, value and attributes that a user agent must support, and browsers keep to (RFC 6265 section 6.1)."""
+_MARKUP = re.compile(r"(?s)<(head|style|script)\b.*?</\1>|<[^>]*>")
+_MOST_SHOWN = 200
+"""Characters of an answer's text."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -45,7 +50,7 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         expected=expected,
         saw=saw,
         witness=requests(witness.found.trace, witness.ground, subject.conditions.host, broken=witness.found.at),
-        evidence=found.diagnosis.evidence,
+        evidence=(*found.diagnosis.evidence, *body_instead(difference, witness.found.outcome)),
         fix=fix_for(kind, framework),
         docs=docs_for(kind),
         racy=witness.racy,
@@ -62,6 +67,16 @@ def _both(difference: Difference, control: Outcome, broken: Outcome) -> tuple[st
     if difference.place == "expect":
         return one, difference.saw
     return f"{one}, {difference.place}: {difference.expected}", f"{other}, {difference.place}: {difference.saw}"
+
+
+def body_instead(difference: Difference, broken: Outcome) -> tuple[str, ...]:
+    """What came in place of a text that the step expects: an answer that only lacks something tells little."""
+    answer = broken.answer
+    if difference.place != "expect" or not answer.status or answer.error or not difference.saw.startswith("the body"):
+        return ()
+    text = " ".join(html.unescape(_MARKUP.sub(" ", answer.text)).split())
+    words = f"{text[:_MOST_SHOWN].rstrip()} ..." if len(text) > _MOST_SHOWN else text
+    return (f"the body has {len(answer.body)} bytes" + (f": {words}" if words else ""),)
 
 
 def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:
