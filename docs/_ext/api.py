@@ -5,39 +5,50 @@ import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 SECTIONS = {"Args": "Arguments", "Returns": "Returns", "Raises": "Raises", "Source": "Source", "Yields": "Yields"}
 SECTION = re.compile(r"^(Args|Returns|Raises|Source|Yields):[ ]*(.*)$")
 ITEM = re.compile(r"^(\*{0,2}[A-Za-z_][\w.]*): (.*)$")
 
+CONSTANTS = ("fungible.stores.contract",)
+"""Modules that constants come from which others only pass on."""
 
-def api(name: str) -> str:
-    """A section for each public name of a module, in the order of the alphabet, classes first."""
+
+def api(name: str, *, level: int = 2) -> str:
+    """A section for each public name of a module, in the order of the alphabet, classes first.
+
+    Args:
+        level: Of the sections' headings.
+    """
     module = importlib.import_module(name)
     names = sorted(module.__all__, key=lambda each: (not inspect.isclass(getattr(module, each)), each.lower()))
-    return "\n\n".join(entry(each, getattr(module, each)) for each in names)
+    return "\n\n".join(entry(each, getattr(module, each), (name, *CONSTANTS), level) for each in names)
 
 
-def entry(name: str, found: Any) -> str:
-    """One public name: heading, signature, what its docstring says, and its public members."""
-    parts = [f"## {name}"]
+def entry(name: str, found: Any, sources: Iterable[str] = (), level: int = 2) -> str:
+    """One public name: heading, signature, what its docstring says, and its public members.
+
+    Args:
+        sources: Modules that a constant may stand in.
+    """
+    parts = [f"{'#' * level} {name}"]
     if inspect.isclass(found):
         parts += [signature(name, found) if not issubclass(found, (BaseException, enum.Enum)) else "", doc(found)]
         parts += members(found)
-    elif callable(found):
+    elif inspect.isroutine(found):
         parts += [signature(name, found), doc(found)]
     else:
-        parts.append(constant(name, found))
+        parts.append(constant(name, found, sources))
     return "\n\n".join(part for part in parts if part)
 
 
-def constant(name: str, found: Any) -> str:
+def constant(name: str, found: Any, sources: Iterable[str]) -> str:
     """A constant: what the string below it in its module says."""
-    for base in ("fungible.stores.contract",):
+    for base in sources:
         source = inspect.getsource(importlib.import_module(base))
-        note = re.search(rf'^{name}\b.*\n"""(.*?)"""', source, re.MULTILINE | re.DOTALL)
+        note = re.search(rf'^{name}\b[^\n]*\n"""(.*?)"""', source, re.MULTILINE | re.DOTALL)
         if note:
             return prose(note[1])
     return f"`{found!r}`"
@@ -50,6 +61,7 @@ def signature(name: str, found: Any) -> str:
     except (TypeError, ValueError):
         return ""
     text = re.sub(r"<function ([\w.]+) at 0x[0-9a-f]+>|<built-in function (\w+)>", r"\1\2", text)
+    text = re.sub(r"Annotated\[([\w.]+), \w+\(.*?\)\]", r"\1", text)
     text = re.sub(r"(?:fungible|collections|typing|_typeshed)(?:\.[a-z_]+)*\.(?=[A-Z])", "", text).replace("'", "")
     if len(text) > 100:
         head, _, rest = text.partition("(")

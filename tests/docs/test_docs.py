@@ -291,6 +291,19 @@ def test_every_public_name_has_an_entry(site: Path, module: str) -> None:
     assert [name for name in names if f'id="{name.lower().replace("_", "-")}"' not in page] == []
 
 
+@pytest.mark.parametrize("framework", ["fastapi", "fastapi_tokens", "litestar", "flask"])
+def test_every_public_name_of_an_adapter_has_an_entry_of_its_own(site: Path, framework: str) -> None:
+    page = page_of(site, "reference/adapters.html")
+    for name in importlib.import_module(f"fungible.adapters.{framework}").__all__:
+        assert f">{name}<" in page, name
+
+
+def test_the_entry_of_a_constant_says_what_stands_below_it_and_not_below_the_next(site: Path) -> None:
+    text = html.unescape(re.sub(r"<[^>]+>", "", page_of(site, "reference/adapters.html")))
+    assert text.count("async def cart(session: CurrentSession)") == 1
+    assert text.count("async def orders(user_id: CurrentSubject)") == 2  # in the example, and in its entry
+
+
 EVENT = re.compile(r'notice\(\s*"([a-z_]+)"')
 
 

@@ -11,6 +11,8 @@ from starlette.requests import HTTPConnection
 from fungible.core.errors import SettingError
 from fungible.sessions import Session
 
+__all__ = ["CurrentSession", "CurrentSubject", "current_session", "current_subject"]
+
 
 async def current_session(connection: HTTPConnection) -> Session:
     """The session of this request or WebSocket.

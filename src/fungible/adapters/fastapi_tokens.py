@@ -14,6 +14,8 @@ from fungible.core.errors import SettingError
 from fungible.tokens.middleware import IN_SCOPE, SCOPE_WORD
 from fungible.tokens.token import Token
 
+__all__ = ["AccessToken", "CurrentToken", "access_token", "requires"]
+
 MISSING = object()
 
 

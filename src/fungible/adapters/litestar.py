@@ -19,6 +19,8 @@ from fungible.sessions.middleware import SessionMiddleware, cookie_header, with_
 from fungible.sessions.session import Session
 from fungible.stores.postures import Home
 
+__all__ = ["FungibleSessions"]
+
 Connection = ASGIConnection[Any, Any, Any, Any]
 
 
