@@ -1,57 +1,15 @@
 """Cancelled calls: no reply reaches the wrong caller, no connection leaks, nothing stays locked."""
 
 import asyncio
-import os
-import random
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from contracts.cancelled import CALLERS, call, cancelled_calls, prepared
 from mysql_drills import connected, opened, pool_of, run, until
-
-from fungible.stores import ConflictError, Rate
-from fungible.stores.mysql import MySQLStore
 
 if TYPE_CHECKING:
     from servers import MariaDBServer
 
-CALLERS, CALLS = 16, 250
-RATE = Rate(limit=1_000_000, period_s=1)
-
-
-async def call(store: MySQLStore, key: str, kind: int) -> None:
-    """One call, whose answer can only be its own."""
-    if kind == 0:
-        page = await store.since(key)
-        assert set(page.items) <= {key.encode()}
-        return
-    if kind == 1:
-        await store.append(key, key.encode(), ttl_s=5)
-        return
-    if kind == 2:
-        assert (await store.take(key, RATE)).allowed
-        return
-    record = await store.get(key)
-    assert record is not None
-    assert record.fields["mine"] == key.encode() * 100
-    if kind == 3:
-        with suppress(ConflictError):
-            changed = await store.change(record, {"drawn": os.urandom(6)})
-            assert changed.fields["mine"] == key.encode() * 100
-
-
-async def caller(store: MySQLStore, key: str, chance: random.Random) -> int:
-    """Many calls, most of them cancelled: before they start, while they wait for a connection, or for an answer."""
-    cancelled = 0
-    for _ in range(CALLS):
-        task = asyncio.create_task(call(store, key, chance.randrange(8)))
-        if chance.random() < 0.7:
-            await asyncio.sleep(chance.choice([0, 0, chance.uniform(0, 0.003)]))
-            task.cancel()
-        try:
-            await task
-        except asyncio.CancelledError:
-            cancelled += 1
-    return cancelled
+CALLS = 250
 
 
 def test_thousands_of_cancelled_calls_give_nobody_anothers_answer_and_leak_no_connection(
@@ -59,13 +17,9 @@ def test_thousands_of_cancelled_calls_give_nobody_anothers_answer_and_leak_no_co
 ) -> None:
     async def drill() -> None:
         await until(lambda: server.connections() == 0)
-        chance = random.Random(3)
         async with opened(f"{url}&pool_size=4") as store:
-            keys = [f"key {number}" for number in range(CALLERS)]
-            for key in keys:
-                await store.put(key, {"mine": key.encode() * 100}, ttl_s=600)
-            cancelled = await asyncio.gather(*(caller(store, key, chance) for key in keys))
-            assert sum(cancelled) > CALLERS * CALLS // 3
+            keys = await prepared(store)
+            assert await cancelled_calls(store, keys, each=CALLS, within_s=0.003) > CALLERS * CALLS // 3
             pool = pool_of(store)
             assert pool.connections == pool.idle <= 4
             await asyncio.gather(*(call(store, key, 4) for key in keys))
