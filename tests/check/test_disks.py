@@ -512,7 +512,7 @@ def test_all_of_this_holds_for_an_ordinary_user(tmp_path: Path) -> None:
         return  # then every other test here has just shown it
     python = next((path for path in (sys.executable, "/usr/bin/python3") if may_be_run_by_nobody(path)), None)
     if python is None or shutil.which("setpriv") is None:
-        missing("a Python that ordinary users may run, or setpriv")
+        missing("a Python {}.{} that ordinary users may run, or setpriv".format(*sys.version_info))
     with tempfile.TemporaryDirectory(prefix="home-") as home:
         os.chown(home, NOBODY, NOBODY)
         packages = [str(ROOT / "src"), *(path for path in sys.path if path.endswith("site-packages"))]
@@ -535,7 +535,9 @@ def test_all_of_this_holds_for_an_ordinary_user(tmp_path: Path) -> None:
 
 def may_be_run_by_nobody(python: str) -> bool:
     test = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", python]
-    needed = "import sys, os; sys.exit(sys.version_info < (3, 11) or not os.access(sys.executable, os.X_OK))"
+    # Of our version: it is to import what is installed for us.
+    ours = sys.version_info[:2]
+    needed = f"import sys, os; sys.exit(sys.version_info[:2] != {ours} or not os.access(sys.executable, os.X_OK))"
     try:
         return subprocess.run([*test, "-c", needed], check=False, capture_output=True).returncode == 0
     except OSError:

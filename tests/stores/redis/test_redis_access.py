@@ -97,6 +97,19 @@ def test_the_connection_has_a_name_for_the_operator(server: RedisServer) -> None
     asyncio.run(run())
 
 
+def usage(*, authority: bool) -> x509.KeyUsage:
+    """What a key may be used for: an authority's to sign certificates, others' to sign handshakes."""
+    never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        encipher_only=False,
+        decipher_only=False,
+        **dict.fromkeys(never, False),
+    )
+
+
 class Authority:
     """Makes certificates, for tests and for a day."""
 
@@ -122,6 +135,10 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - datetime.timedelta(hours=1))
             .not_valid_after(now + datetime.timedelta(days=1))
+            # Python 3.13 and newer insists on these (RFC 5280 section 4.2.1).
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False)
+            .add_extension(usage(authority=authority), critical=True)
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
             .sign(self.key, hashes.SHA256())
