@@ -1,6 +1,6 @@
 """What a session costs: the server's CPU time for each request, over the same application without sessions.
 
-Each contestant is one uvicorn worker. Bare applications and contestants take turns, in several rounds. Beside it, the
+Each contestant is one uvicorn worker; it shares a core with its load and its store. Bare applications and contestants take turns, in several rounds. Beside it, the
 commands that Redis is sent for each request; and on SQL, an application that makes the bare driver calls.
 """
 
@@ -125,9 +125,9 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     left_out, over = LeftOut(), 0
-    print(
-        f"CPU us of a request by {rounds} rounds of {options.seconds:g} s with {load.NAME}, {load.CONNECTIONS} connections"
-    )
+    load.on_one_core()
+    how = f"{rounds} rounds of {options.seconds:g} s with {load.NAME}, {load.CONNECTIONS} connections, all on one core"
+    print(f"CPU us of a request by {how}")
     for store in options.store or GROUPS:
         chosen = _chosen(store, options.only, left_out)
         if not any(one.over for one in chosen):

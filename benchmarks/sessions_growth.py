@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from benchmarks import load, servers
 from benchmarks.contestants import BARE, OURS, LeftOut, missing, versions
 from benchmarks.filling import fill, size_bytes
-from benchmarks.load import cpu_us
+from benchmarks.load import cpu_us, on_one_core
 from benchmarks.serving import Process, serving
 from benchmarks.tables import median, table, wrapped
 from benchmarks.visiting import sign_in
@@ -117,13 +117,16 @@ def main(arguments: Sequence[str]) -> int:
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     results: dict[str, dict[int, Costs]] = {}
     left_out = LeftOut()
+    on_one_core()
     for store in options.store or servers.STORES:
         if reason := missing(OURS[store]) or servers.missing(store):
             left_out.reasons[store] = reason
             continue
         with left_out.instead_of_failing(OURS[store]):
             results[store] = measured(store, sizes, rounds, options.seconds)
-    print(f"CPU us of a request, {rounds} rounds of {options.seconds:g} s with {load.NAME}, {CONNECTIONS} connections")
+    print(
+        f"CPU us of a request, {rounds} rounds of {options.seconds:g} s with {load.NAME}, {CONNECTIONS} connections, all on one core"
+    )
     print(wrapped(versions([OURS[store] for store in results])))
     print(wrapped(", ".join(map(servers.version, results))), end="\n\n")
     for kind in PATHS:
