@@ -131,7 +131,7 @@ def test_a_shell_reads_back_the_method_the_target_and_the_body(method: str, path
     assert f"X-Value: {value or 'v'}" in after(found, "-H")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize(
     "fields",
     [

@@ -24,7 +24,7 @@ class Says(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
         self.wfile.write(b"the instance")
-time.sleep(0.4)
+time.sleep(0.4)  # what a real application does until it listens: imports
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Says).serve_forever()
 """
 
