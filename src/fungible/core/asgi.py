@@ -27,6 +27,16 @@ def header(headers: Iterable[Header], name: bytes) -> str | None:
     return found
 
 
+def list_members(headers: Iterable[Header], name: bytes) -> list[str]:
+    """The members of a field that is a list of names, in lower case: `Vary`, `Connection`.
+
+    Every line of the field counts, empty members do not (RFC 9110 sections 5.3 and 5.6.1). The work grows with the
+    field's length alone.
+    """
+    value = header(headers, name)
+    return [] if value is None else [member for each in value.split(",") if (member := each.strip(" \t").lower())]
+
+
 async def send_problem(
     send: Send,
     status: int,
