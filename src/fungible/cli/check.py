@@ -15,6 +15,7 @@ import msgspec
 from fungible.check.checkfile import load
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.model import SCHEDULES, CheckFile, Flow, FlowSource, Report, Target, to_json
+from fungible.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -138,9 +139,11 @@ def _add_report(group: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Checks, reports, and gives the exit status."""
     try:
+        import yaml  # noqa: F401 - wherever flows come from, it may be needed: to look for /openapi.yaml
         from rich.console import Console
-    except ImportError:
-        print("fungible check needs a few more packages: pip install 'fungible[check]'", file=sys.stderr)
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        print(MissingExtraError(needed_by="fungible check", extra="check", module=module), file=sys.stderr)
         return 2
     errors = Console(stderr=True, highlight=False)
     # A terminated check ends what it started, as an interrupted one does; so does one whose terminal has gone.

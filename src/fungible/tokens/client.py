@@ -28,7 +28,7 @@ from fungible.tokens.client_renewing import Refresh, Renewing
 try:
     import httpx
 except ModuleNotFoundError as error:
-    raise MissingExtraError(needed_by="fungible.tokens.client", extra="client", module="httpx") from error
+    raise MissingExtraError(needed_by="fungible.tokens.client", extra="tokens", module="httpx") from error
 
 __all__ = [
     "ClientTokens",

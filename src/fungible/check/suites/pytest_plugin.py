@@ -81,7 +81,11 @@ def fungible_base_url(pytestconfig: pytest.Config) -> str:
 @pytest.fixture
 def fungible_client(fungible_base_url: str) -> "Iterator[httpx.Client]":
     """One visitor: an `httpx.Client` with that base URL, and a cookie jar of its own."""
-    import httpx
+    try:
+        import httpx
+    except ModuleNotFoundError as error:
+        from fungible.core.errors import MissingExtraError
 
+        raise MissingExtraError(needed_by="the fixture fungible_client", extra="check", module="httpx") from error
     with httpx.Client(base_url=fungible_base_url) as client:
         yield client
