@@ -101,6 +101,44 @@ def test_every_backend_of_a_store_names_an_extra_that_exists() -> None:
     assert {extra for _, _, extra in BACKENDS.values() if extra} <= EXTRAS.keys()
 
 
+# --- how pages say it is installed ---------------------------------------------------------------------------------------
+
+RELEASED = re.search(r"^## \[\d", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE) is not None
+
+
+def installs_of(text: str) -> list[str]:
+    """What each `pip install` line of a text installs that has our name in it: `fungible[redis]`, `./fungible[check]`."""
+    lines = re.findall(r"pip install (.*fungible.*)", text)
+    return [word for line in lines for word in re.findall(r"""[^\s'"`]*fungible[^\s'"`]*""", line)]
+
+
+def test_pages_install_from_a_checkout_as_long_as_there_is_no_release() -> None:
+    if RELEASED:
+        assert [page for page in PAGES if "no release on a package index" in page.read_text(encoding="utf-8")] == []
+        return
+    for page in PAGES:
+        named = installs_of(page.read_text(encoding="utf-8"))
+        # By name alone, pip asks an index, unless Fungible is installed: then it adds an extra to that.
+        if named:
+            assert "/" in named[0], page
+            assert all("/" in name or "[" in name for name in named), page
+
+
+def test_an_extra_is_added_to_what_is_installed_without_asking_an_index_for_fungible(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--dry-run", "fungible[redis]"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_the_page_on_installing_names_every_extra_and_what_it_brings() -> None:
+    page = (ROOT / "docs" / "how-to" / "install.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.MULTILINE)
+    assert [name for name, _ in rows] == list(EXTRAS)
+    for name, brings in rows:
+        if name != "all":
+            assert names_of([] if brings == "nothing" else brings.split(", ")) == names_of(EXTRAS[name])
+
+
 def imported(path: Path) -> Iterator[tuple[int, str]]:
     """What a module imports from others than Python and us, outside of `if TYPE_CHECKING`."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
