@@ -2,6 +2,7 @@
 
 from servers.mariadb import MariaDBServer
 from servers.memcached import MemcachedServer
+from servers.pgbouncer import PgBouncer
 from servers.postgresql import PostgreSQLServer
 from servers.redis import RedisServer
 from servers.redis_fleets import RedisClusterServers, RedisSentinelServers
@@ -10,6 +11,7 @@ from servers.server import Server
 __all__ = [
     "MariaDBServer",
     "MemcachedServer",
+    "PgBouncer",
     "PostgreSQLServer",
     "RedisClusterServers",
     "RedisSentinelServers",

@@ -1,11 +1,12 @@
 """Redis Sentinel: who is master, who was, and sentinels that are away."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from redis_drills import clients, impostor, opened, say, until
 from servers import RedisSentinelServers, RedisServer
-from servers.redis_fleets import MASTER_NAME
+from servers.redis_fleets import MASTER_NAME, Sentinel
 
 from fungible.stores import Store, StoreUnavailableError
 from fungible.stores.redis import sentinel as sentinel_module
@@ -151,3 +152,49 @@ def test_a_master_that_was_replaced_and_does_not_know_it_is_left(
 
     with RedisServer() as new:
         asyncio.run(run(new))
+
+
+class OwnPassword(Sentinel):
+    """A sentinel that wants another password than the master it watches."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        config = (self.folder / "sentinel.conf").read_text(encoding="utf-8")
+        own = f"requirepass sent%nel\nsentinel auth-pass {MASTER_NAME} m@ster\n"
+        self.write("sentinel.conf", config + own)
+
+    def ready(self) -> bool:
+        return self.ask(b"PING\r\n").startswith(b"-NOAUTH")
+
+
+class OfMaster(RedisServer):
+    """A master with a password."""
+
+    options = ("--requirepass", "m@ster")
+
+    def ready(self) -> bool:
+        return self.ask(b"PING\r\n").startswith(b"-NOAUTH")
+
+
+def test_sentinels_have_a_password_of_their_own() -> None:
+    if missing := RedisServer.missing():
+        pytest.skip(missing)
+
+    async def use(url: str, **options: Any) -> None:
+        async with opened(url, **options) as store:
+            await store.put("s", {"a": b"1"}, ttl_s=60)
+
+    def refused(url: str) -> str:
+        with pytest.raises(StoreUnavailableError) as error:
+            asyncio.run(use(url, timeout_s=1))  # sentinels are asked until the deadline: another may let us in
+        return str(error.value)
+
+    with OfMaster() as master, OwnPassword(master, quorum=1) as sentinel:
+        where = f"127.0.0.1:{sentinel.port}/{MASTER_NAME}"
+        asyncio.run(use(f"redis+sentinel://:m%40ster@{where}?sentinel_password=sent%25nel"))
+        assert "password" in refused(f"redis+sentinel://{where}")
+        assert "password" in refused(f"redis+sentinel://:m%40ster@{where}")
+        for login, own in (("m%40ster", "s3cret"), ("s3cret", "sent%25nel")):
+            told = refused(f"redis+sentinel://:{login}@{where}?sentinel_password={own}")
+            assert "password" in told
+            assert not any(secret in told for secret in ("s3cret", "m@ster", "sent%nel"))
