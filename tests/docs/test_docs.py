@@ -140,7 +140,7 @@ def test_every_option_of_the_pytest_plugin_has_an_entry() -> None:
 
 def test_every_option_that_a_page_names_exists() -> None:
     # Of pytest, of what a start command runs, and of other tools.
-    others = {*PLUGIN_OPTIONS, "--port", "--daemon"}
+    others = {*PLUGIN_OPTIONS, "--port", "--daemon", "--no-deps", "--wheel-dir"}
     known = {*options_of(build_parser()), *others}
     for page in [*PAGES, ROOT / "README.md"]:
         text = page.read_text(encoding="utf-8")
@@ -202,6 +202,9 @@ PYTHON = [block for block in BLOCKS if block.language == "python"]
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_python_in_the_docs_runs(block: Block, tmp_path: Path) -> None:
     ast.parse(block.text)
+    for earlier in blocks_of(block.page):
+        if earlier.order == "file" and earlier.line < block.line:  # which it may import
+            (tmp_path / earlier.value).write_text(earlier.text, encoding="utf-8")
     script = tmp_path / (block.value if block.order == "file" else "block.py")
     script.write_text(block.text, encoding="utf-8")
     run = subprocess.run(

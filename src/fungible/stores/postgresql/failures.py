@@ -36,7 +36,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, pg.ReadOnlySQLTransactionError):
         return "it is a read-only standby: name the primary, or all of them with target_session_attrs=read-write"
     if isinstance(error, POOLED):
-        return f"{_message(error)}: behind a pooler in transaction mode use ?statement_cache=0"
+        return f"{_message(error)}: behind a pooler such as PgBouncer use ?statement_cache=0"
     if isinstance(error, pg.ConnectionDoesNotExistError | pg.InterfaceError | pg.InternalClientError):
         return f"the connection was lost: {_message(error.__cause__ or error)}"
     if isinstance(error, ConnectionRefusedError):
