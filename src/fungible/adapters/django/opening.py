@@ -12,6 +12,7 @@ from django.core.signals import setting_changed  # pyright: ignore[reportMissing
 from msgspec.structs import fields
 
 from fungible.adapters.sync import OnUnavailable, SyncSessions, secrets_of
+from fungible.core.bridge import run
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
 from fungible.sessions.cookies import signed_id, verified_id
@@ -157,7 +158,10 @@ def _settings(given: Mapping[str, Any]) -> SessionSettings:
 def _forget(*, setting: str, **_others: object) -> None:
     """Settings that a test overrides count at once."""
     if setting == SETTING or setting.startswith(("SESSION_", "SECRET_KEY")):
+        former = opened() if opened.cache_info().currsize else None
         opened.cache_clear()
+        if former is not None:
+            run(former.sessions.store.aclose(), in_loop="block")
 
 
 setting_changed.connect(_forget)  # pyright: ignore[reportUnknownMemberType]

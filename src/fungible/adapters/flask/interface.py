@@ -14,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from fungible.adapters.flask.session import FlaskSession, Opened
 from fungible.adapters.sync import OnUnavailable, secrets_of
+from fungible.core.bridge import run
 from fungible.core.errors import FungibleError, SettingError
 from fungible.core.keyring import KeyRing, key_ring
 from fungible.sessions.opening import Mode, homes_of, open_sessions
@@ -94,6 +95,14 @@ class FungibleSessions(SessionInterface):
     def homes(self) -> Sequence[Home]:
         """Where sessions are kept, for `fungible doctor`."""
         return [replace(home, seat="FungibleSessions") for home in homes_of(self._store, self._mode)]
+
+    def close(self) -> None:
+        """Closes the connections of the store in this process: for suites that make one application for each test.
+
+        A later request opens them anew.
+        """
+        if self._store is not None:
+            run(self._store.aclose())
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
         """The session of a request."""
