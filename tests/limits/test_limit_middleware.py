@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from limit_asking import Events, WatchedStore, application, ask, hello, limit_of
+from limit_asking import Events, Time, WatchedStore, application, ask, hello, limit_of
 
 from fungible.limits import (
     LimitMiddleware,
@@ -176,3 +176,11 @@ def test_the_doctor_sees_where_it_counts() -> None:
     assert app.homes() == LimitMiddleware.homes_declared(store=store, limits=[])
     [home] = app.homes()
     assert (home.kind, home.home, home.seat) == ("rate-limit", "memory:", "LimitMiddleware")
+
+
+async def test_a_clock_that_a_test_turns_ends_a_refusal() -> None:
+    clock = Time()
+    app = LimitMiddleware(hello, store=MemoryStore(now=clock), limits=[limit_of(1)], now=clock, monotonic=clock)
+    assert await statuses(app, {}, {}) == [200, 429]
+    clock.now_s += 3_600
+    assert await statuses(app, {}) == [200]

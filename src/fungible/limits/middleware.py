@@ -6,6 +6,7 @@ extension "WebSocket Denial Response".
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from secrets import randbelow
 from typing import Any, Final
@@ -55,6 +56,8 @@ class LimitMiddleware:
         instances: How many instances run; by default what the environment says in `FUNGIBLE_INSTANCES`, else 1.
         machines: On how many machines; by default `FUNGIBLE_MACHINES`, else as many as instances.
         on_event: Is told what happened, for metrics; see "Events".
+        now: The clock, in Unix seconds; what the store counts goes by the store's own.
+        monotonic: The clock by which refusals are remembered, in seconds. A test gives the same for both.
     Raises:
         SettingError: a setting can't be taken, or two limits have one name.
     """
@@ -74,6 +77,8 @@ class LimitMiddleware:
         machines: int | None = None,
         on_event: OnEvent = ignore,
         draw: Callable[[int], int] = randbelow,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         names = [limit.name for limit in limits]
         if len(set(names)) < len(names):
@@ -81,7 +86,9 @@ class LimitMiddleware:
         if retry_jitter_s < 0:
             raise SettingError(f"retry_jitter_s={retry_jitter_s!r} must be 0 or more")
         self.app = app
-        self.limiter = Limiter(store, instances=instances, machines=machines, on_event=on_event)
+        self.limiter = Limiter(
+            store, instances=instances, machines=machines, on_event=on_event, now=now, monotonic=monotonic
+        )
         self._limits = tuple(limits)
         self._addresses = Addresses(trusted_proxies, proxy_header=proxy_header, ipv6_prefix=ipv6_prefix)
         self._exempt = exempt

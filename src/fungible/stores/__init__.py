@@ -23,6 +23,7 @@ from fungible.stores.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from fungible.stores.memory import MemoryStore
 from fungible.stores.opening import open_store
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Guarantees",
     "InvalidRecordError",
     "Lack",
+    "MemoryStore",
     "NotMigratedError",
     "Page",
     "Rate",

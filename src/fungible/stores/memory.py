@@ -37,6 +37,9 @@ class MemoryStore:
     """Records in a dict: gone when the process ends, unseen by other instances.
 
     Nothing here waits between reading and writing: that is what makes each verb atomic on one event loop.
+
+    Args:
+        now: The clock, in Unix seconds: a test turns its own.
     """
 
     guarantees = Guarantees(reach=Reach.PROCESS, survives=Survives.NOTHING)
