@@ -29,7 +29,9 @@ import yaml
 from fungible.check import checkfile, model
 from fungible.check.suites import pytest_plugin
 from fungible.cli.main import build_parser
+from fungible.core.errors import SettingError
 from fungible.doctor.report import all_findings
+from fungible.stores import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -148,6 +150,29 @@ def test_every_option_that_a_page_names_exists() -> None:
             if "fungible" in line or line.lstrip().startswith(("-", "`--")) or "`--" in line:
                 named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", line))
                 assert named <= known, f"{page.name}: {named - known}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "memory:",
+        "sqlite:///a.db",
+        "redis://h",
+        "rediss://h",
+        "redis+sentinel://h/s",
+        "redis+cluster://h",
+        "postgresql://h/d",
+        "mysql://h/d",
+        "memcached://h",
+    ],
+)
+def test_every_option_of_a_stores_url_has_an_entry(url: str) -> None:
+    with pytest.raises(SettingError, match="there is no option") as refused:
+        open_store(f"{url}?no_such_option=1")
+    options = str(refused.value).partition("there are: ")[2].split(", ")
+    pages = [DOCS / "reference" / "stores.md", DOCS / "how-to" / "connect-to-a-store.md"]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    assert [name for name in options if not re.search(rf"(?<!\w){name}(?!\w)", text)] == []
 
 
 @pytest.mark.parametrize(("page", "root"), [("check-file", model.CheckFile), ("report", model.Report)])
