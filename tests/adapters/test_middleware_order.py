@@ -5,13 +5,13 @@ import asyncio
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from servers.ports import free_port
 from starlette.middleware.cors import CORSMiddleware
 
 from fungible.idempotency import IdempotencyMiddleware
 from fungible.limits import LimitMiddleware, per_hour
 from fungible.sessions import SessionMiddleware
-from fungible.stores import StoreUnavailableError, open_store
-from fungible.stores.memory import MemoryStore
+from fungible.stores import open_store
 from fungible.tokens import SigningKeys, TokenIssuer, TokenMiddleware, TokenVerifier
 
 ORIGIN = "https://shop.example"
@@ -22,16 +22,6 @@ PREFLIGHT = {
 NAMES = {"issuer": "https://login.example", "audience": "https://api.example"}
 KEYS = SigningKeys.generate()
 SECRET = "a secret for tests, of 32 bytes or more"
-
-
-class Away(MemoryStore):
-    """A store whose server is gone."""
-
-    async def get(self, key: str) -> None:
-        raise StoreUnavailableError(home="memory:", reason="gone")
-
-    async def take(self, *_: object, **__: object) -> None:
-        raise StoreUnavailableError(home="memory:", reason="gone")
 
 
 class Gate:
@@ -91,10 +81,11 @@ async def test_a_401_of_a_token_and_a_409_of_a_key_can_be_read_by_the_page() -> 
 async def test_a_503_of_a_store_that_is_away_can_be_read_by_the_page(kind: str) -> None:
     gate = Gate()
     gate.open.set()
+    away = open_store(f"redis://127.0.0.1:{free_port()}")  # where nothing listens
     if kind == "session":
-        gate.app.add_middleware(SessionMiddleware, store=Away(), secret=SECRET)
+        gate.app.add_middleware(SessionMiddleware, store=away, secret=SECRET)
     else:
-        gate.app.add_middleware(LimitMiddleware, store=Away(), limits=[per_hour("all", 1, on_unavailable="closed")])
+        gate.app.add_middleware(LimitMiddleware, store=away, limits=[per_hour("all", 1, on_unavailable="closed")])
     async with browser(gate.with_cors()) as client:
         cookie = {"Cookie": f"__Host-session={await planted()}"} if kind == "session" else {}
         assert (await client.options("/orders", headers=PREFLIGHT | cookie)).status_code == 200

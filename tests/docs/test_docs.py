@@ -55,7 +55,7 @@ class Block:
     value: str = ""
 
     def __str__(self) -> str:
-        return f"{self.page.relative_to(DOCS)}:{self.line}"
+        return f"{self.page.relative_to(DOCS if self.page.is_relative_to(DOCS) else ROOT)}:{self.line}"
 
 
 def blocks_of(page: Path) -> list[Block]:
@@ -74,7 +74,7 @@ def blocks_of(page: Path) -> list[Block]:
     ]
 
 
-BLOCKS = [block for page in [*PAGES, ROOT / "README.md"] if page.is_relative_to(DOCS) for block in blocks_of(page)]
+BLOCKS = [block for page in [*PAGES, ROOT / "README.md"] for block in blocks_of(page)]
 
 
 # --- what is written, and what is left out ----------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """PgBouncer in transaction mode: before a PostgreSQL that is given."""
 
-from pathlib import Path
-
 from servers.postgresql import DATABASE, PASSWORD, USER, PostgreSQLServer
 from servers.server import Server
 
@@ -22,7 +20,7 @@ class PgBouncer(Server):
 
     def prepare(self) -> None:
         users = self.write("users.txt", f'"{USER}" "{PASSWORD}"\n')
-        self._settings = self.write(
+        self.write(
             "pgbouncer.ini",
             f"""\
 [databases]
@@ -39,12 +37,10 @@ default_pool_size = {self._connections}
         )
 
     def command(self) -> list[str]:
-        return [str(self.binary()), str(self._settings)]
+        return [str(self.binary()), str(self.folder / "pgbouncer.ini")]
 
     def ready(self) -> bool:
         return bool(self.ask(b"\0\0\0\x08\x04\xd2\x16\x2f"))  # an SSLRequest: answered by one letter
 
     def reset(self) -> None:
         self._server.reset()
-
-    _settings: Path

@@ -102,7 +102,7 @@ class FungibleSessions(SessionInterface):
         A later request opens them anew.
         """
         if self._store is not None:
-            run(self._store.aclose())
+            run(self._store.aclose(), in_loop="block")
 
     def open_session(self, app: flask.Flask, request: flask.Request) -> FlaskSession:
         """The session of a request."""
