@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from fungible.core.recent import Recent
 from fungible.limits.decision import Decision
 
 MOST: Final = 4096
@@ -28,7 +29,8 @@ class Refusals:
     """
 
     def __init__(self) -> None:
-        self._known: dict[str, _Refusal] = {}
+        # One limiter may serve several event loops and threads.
+        self._known: Recent[_Refusal] = Recent(MOST)
 
     def find(self, name: str, cost: int, now_s: float) -> Decision | None:
         """The refusal that still holds for that cost."""
@@ -36,7 +38,7 @@ class Refusals:
         if known is None:
             return None
         if known.until_s <= now_s:
-            del self._known[name]
+            self._known.forget(name)
             return None
         if cost < known.cost:
             return None
@@ -48,6 +50,4 @@ class Refusals:
 
     def add(self, name: str, cost: int, refused: Decision, *, asked_at_s: float) -> None:
         """Remembers what the store has refused."""
-        if len(self._known) >= MOST:
-            del self._known[next(iter(self._known))]
-        self._known[name] = _Refusal(refused, cost, asked_at_s, asked_at_s + refused.retry_after_s)
+        self._known.add(name, _Refusal(refused, cost, asked_at_s, asked_at_s + refused.retry_after_s))

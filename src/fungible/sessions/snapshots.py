@@ -8,9 +8,9 @@ from collections.abc import Callable
 import msgspec
 
 from fungible.core.keyring import KeyRing
+from fungible.core.recent import Recent
 from fungible.core.sealing import Sealer
 from fungible.sessions.cookies import handle_of
-from fungible.sessions.recent import Recent
 from fungible.sessions.revocations import Revocations
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings

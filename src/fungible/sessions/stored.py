@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 
 from fungible.core.codec import UndecodableError, decode
 from fungible.core.keyring import KeyRing
+from fungible.core.recent import Recent
 from fungible.sessions.contract import SessionInfo
 from fungible.sessions.cookies import SessionCookie, VerifiedID, handle_of, new_id, signed_id, verified_id
 from fungible.sessions.lifetimes import extension_s
-from fungible.sessions.recent import Recent
 from fungible.sessions.rotation import rotate
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
