@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from contracts.backends import Backend
+from starlette.authentication import BaseUser
 
 from cache.asking import Origin, instance, is_stored, two
 from fungible.core.callers import SUBJECT
@@ -74,6 +75,19 @@ async def test_an_authorized_response_is_stored_only_if_it_says_so(control: str,
     origin = Origin(control)
     origin.touches = lambda scope: scope.update({SUBJECT: "ada"}) if origin.count == 1 else None
     assert await is_stored(origin) is stored
+
+
+class Nameless(BaseUser):
+    """A user who is authenticated, and of whom nobody can say who it is."""
+
+    is_authenticated = True
+
+
+async def test_a_response_to_a_user_who_can_not_be_told_from_others_is_stored_only_if_it_says_so() -> None:
+    for control, stored in (("max-age=60", False), ("max-age=60, public", True)):
+        origin = Origin(control)
+        origin.touches = lambda scope, origin=origin: scope.update(user=Nameless()) if origin.count == 1 else None
+        assert await is_stored(origin) is stored
 
 
 async def test_what_is_made_for_one_visitor_is_not_stored_unless_told() -> None:

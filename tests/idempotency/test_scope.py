@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from contracts.backends import Backend
 from contracts.clock import Clock
+from starlette.authentication import BaseUser
 
 from fungible.core.callers import SUBJECT
 from fungible.idempotency import Attempt, KeyReusedError, LeaseLostError, attempt_of
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
 from fungible.idempotency.options import NOT_BEGUN, Options
 from fungible.stores.memory import MemoryStore
-from idempotency.calling import KEY, FlakyStore, Shop, guarded, is_problem, order
+from idempotency.calling import KEY, FlakyStore, Shop, call_raw, guarded, is_problem, order
 
 
 class SignedIn:
@@ -44,6 +45,30 @@ async def test_b1_a_subject_keeps_its_keys_when_its_token_is_renewed() -> None:
     app.subject = "ada"
     for token in ("Bearer 1", "Bearer 2"):
         assert (await order(app, headers={"authorization": token})).text == "order 1"
+
+
+class NamedUser(BaseUser):
+    """Starlette 0.41's `SimpleUser`: its `identity` is not implemented."""
+
+    is_authenticated = True
+
+    def __init__(self, username: str) -> None:
+        self.username = username
+
+
+async def test_b1_a_user_without_identity_is_told_apart_by_name_and_a_nameless_one_shares_with_nobody() -> None:
+    shop = Shop()
+    app = guarded(shop, anonymous="share", caller_header=None)
+
+    async def ask(user: Any) -> Any:
+        sent = await call_raw(app, [(b"idempotency-key", KEY.encode())], user=user)
+        return sent[0]["status"], sent[1]["body"]
+
+    named = [await ask(NamedUser(name)) for name in ("ada", "bob", "ada")]
+    assert named == [(201, b"order 1"), (201, b"order 2"), (201, b"order 1")]
+    assert (await ask(None))[1] == b"order 3"
+    status, body = await ask(NamedUser(""))
+    assert (status, b"idempotency_caller_unknown" in body) == (400, True)
 
 
 async def test_b1_where_nobody_is_authenticated_a_header_tells_callers_apart(backend: Backend) -> None:

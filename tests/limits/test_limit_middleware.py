@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from limit_asking import Events, Time, WatchedStore, application, ask, hello, limit_of
+from starlette.authentication import BaseUser
 
 from fungible.limits import (
     LimitMiddleware,
@@ -34,6 +35,21 @@ async def test_by_subject_whoever_is_authenticated_has_a_limit_and_others_are_no
     app = application(limit_of(1, by=by_subject))
     ada, grace = {"fungible.subject": "ada"}, {"fungible.subject": "grace"}
     assert await statuses(app, ada, grace, ada, {}, {}) == [200, 200, 429, 200, 200]
+
+
+class NamedUser(BaseUser):
+    """Starlette 0.41's `SimpleUser`: its `identity` is not implemented."""
+
+    is_authenticated = True
+
+    def __init__(self, username: str) -> None:
+        self.username = username
+
+
+async def test_by_subject_a_user_without_identity_is_counted_by_name_and_one_without_a_name_is_not() -> None:
+    app = application(limit_of(1, by=by_subject))
+    ada, grace, nameless = ({"user": NamedUser(name)} for name in ("ada", "grace", ""))
+    assert await statuses(app, ada, grace, ada, nameless, nameless) == [200, 200, 429, 200, 200]
 
 
 async def test_by_route_everybody_shares_one() -> None:

@@ -15,7 +15,7 @@ from fungible.cache.leases import Claim
 from fungible.cache.requests import CONDITIONS, Asked
 from fungible.cache.responses import Found, Responses, StoredResponse
 from fungible.core.asgi import App, Message, Receive, Scope, Send
-from fungible.core.callers import SUBJECT, subject_of
+from fungible.core.callers import SUBJECT, is_authenticated
 from fungible.stores.errors import RecordTooLargeError, StoreUnavailableError
 
 NOT_AS_BYTES: Final = frozenset({"http.response.pathsend", "http.response.zerocopysend", "http.response.trailers"})
@@ -142,7 +142,7 @@ class Exchanges:
         # Not by the session: to look at it would make a visitor's page of each page.
         known = {name: inner[name] for name in (SUBJECT, "user") if name in inner}
         fresh_s = lifetime_s(status, facts, default_ttl_s=self._default_ttl_s, now=self._now())
-        authorized = asked.authorized or subject_of(known) is not None
+        authorized = asked.authorized or is_authenticated(known)
         return refusal(status, facts, asked.control, authorized=authorized, personal=self._personal, lifetime=fresh_s)
 
     async def _finish(self, exchange: Exchange, inner: Scope, whole: Whole, send: Send) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple
 
 from fungible.core.asgi import Scope
-from fungible.core.callers import subject_of
+from fungible.core.callers import is_authenticated, subject_of
 from fungible.core.errors import SettingError
 from fungible.idempotency.errors import UnknownCallerError
 from fungible.idempotency.fingerprints import digest_of
@@ -72,7 +72,8 @@ class Callers:
                     if self._header == AUTHORIZATION:
                         _refuse_fleeting(values[0])
                     return Caller(digest_of(b"header", self._header, *values), proven=False)
-        if not self._shared:
+        # Who is somebody, and can't be told from others, has no share in what is answered to nobody.
+        if not self._shared or (self._given is None and is_authenticated(scope)):
             raise UnknownCallerError
         return Caller(digest_of(b"anonymous"), proven=False)
 
