@@ -54,7 +54,7 @@ def test_the_longest_and_then_the_most_literal_pattern_decides(path: str, ttl_s:
         ({"caller_header": ""}, "caller_header"),
         ({"scope": "tenant"}, "scope="),
         ({"drain_s": -1}, "drain_s"),
-        ({"routes": {"orders": {}}}, "begins with a slash"),
+        ({"routes": {"orders": {}}}, "must begin with /"),
         ({"routes": {"/orders": {"ttl": 1}}}, "no option 'ttl'"),
         ({"routes": {"/orders": {"ttl_s": 0}}}, "ttl_s"),
     ],

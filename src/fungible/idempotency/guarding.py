@@ -11,6 +11,7 @@ import msgspec
 
 from fungible.core.asgi import App, Header, Message, Receive, Scope, Send
 from fungible.core.errors import SettingError
+from fungible.core.routes import method_of, route_path
 from fungible.idempotency.claims import Request
 from fungible.idempotency.errors import IdempotencyError, MissingKeyError
 from fungible.idempotency.header import key_in
@@ -68,8 +69,8 @@ class Guard(ABC):
             receive = self._draining(receive) if scope["type"] == "lifespan" else receive
             await self.app(scope, receive, send)
             return
-        options = self._routes.options(scope["path"])
-        if not options.enabled or scope["method"] not in options.methods:
+        options = self._routes.options(route_path(scope))
+        if not options.enabled or method_of(scope) not in options.methods:
             await self.app(scope, receive, send)
             return
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -10,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from fungible.core.errors import SettingError
+from fungible.core.routes import Pattern, methods_of
 from fungible.stores.contract import MAX_TTL_S
 
 DEFAULT_TTL_S: Final = 86_400.0
@@ -35,7 +35,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     required: bool = False
     """Whether a request without a key is refused (400)."""
     methods: frozenset[str] = frozenset({"POST", "PATCH"})
-    """Of which requests: the others are safe or idempotent by themselves (RFC 9110 section 9.2.2)."""
+    """Of which requests: the others are safe or idempotent by themselves (RFC 9110 section 9.2.2). GET is HEAD as well."""
     ttl_s: float = DEFAULT_TTL_S
     """Seconds that an answer is kept for retries, from when it was first given."""
     refusal_ttl_s: float = DEFAULT_REFUSAL_TTL_S
@@ -110,7 +110,7 @@ def options_from(given: Mapping[str, Any], *, base: Options | None = None, seat:
         raise SettingError(f"{seat}there is no option {unknown[0]!r}; there are: {', '.join(sorted(NAMES))}")
     made = dict(given)
     if "methods" in made:
-        made["methods"] = frozenset(str(method).upper() for method in made["methods"])
+        made["methods"] = methods_of(made["methods"])
     if "skip_statuses" in made:
         made["skip_statuses"] = frozenset(int(status) for status in made["skip_statuses"])
     return replace(base or Options(), **made)
@@ -123,20 +123,21 @@ class Routes:
         base: Of paths that no pattern names.
         routes: Options by pattern: `/payments` names that path and all below it; `{…}` and `*` stand for one segment,
             as in `/orders/{id}/pay`. The pattern with the most segments decides, and among those the most literal one.
+            Paths begin below what the application is mounted at.
     """
 
     def __init__(self, base: Options, routes: Mapping[str, Mapping[str, Any]] | None) -> None:
         self._base = base
-        ordered = sorted((routes or {}).items(), key=lambda item: _weight(item[0]), reverse=True)
-        self._patterns = [
-            (_compiled(pattern), options_from(options, base=base, seat=f"routes[{pattern!r}]: "))
-            for pattern, options in ordered
+        made = [
+            (_pattern(text), options_from(options, base=base, seat=f"routes[{text!r}]: "))
+            for text, options in (routes or {}).items()
         ]
+        self._patterns = sorted(made, key=lambda item: (item[0].segments, item[0].literal), reverse=True)
 
     def options(self, path: str) -> Options:
-        """Those of a request's path."""
+        """Those of a request's path, as `route_path` gives it."""
         for pattern, options in self._patterns:
-            if pattern.match(path):
+            if pattern.matches(path):
                 return options
         return self._base
 
@@ -145,21 +146,8 @@ class Routes:
         return [self._base, *(options for _, options in self._patterns)]
 
 
-def _segments(pattern: str) -> list[str]:
-    if not pattern.startswith("/"):
-        raise SettingError(f"routes[{pattern!r}]: a pattern begins with a slash: '/payments'")
-    return [segment for segment in pattern.split("/") if segment]
-
-
-def _is_any(segment: str) -> bool:
-    return segment == "*" or (segment.startswith("{") and segment.endswith("}"))
-
-
-def _weight(pattern: str) -> tuple[int, int]:
-    segments = _segments(pattern)
-    return len(segments), sum(not _is_any(segment) for segment in segments)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = ("[^/]+" if _is_any(segment) else re.escape(segment) for segment in _segments(pattern))
-    return re.compile("".join(f"/{part}" for part in parts) + r"(?:/|\Z)" if _segments(pattern) else "")
+def _pattern(text: str) -> Pattern:
+    try:
+        return Pattern(text, below=True)
+    except SettingError as error:
+        raise SettingError(f"routes[{text!r}]: {error}") from None

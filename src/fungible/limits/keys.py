@@ -9,6 +9,7 @@ from typing import Final
 from fungible.core.asgi import Scope, header
 from fungible.core.callers import subject_of
 from fungible.core.errors import SettingError
+from fungible.core.routes import route_path
 
 By = Callable[[Scope], str | None]
 LONGEST_KEY: Final = 128
@@ -29,8 +30,13 @@ def by_route(scope: Scope) -> str:
 
     Middleware around a router runs before it, and sees paths only: a limit there names those it is for in `paths`.
     """
-    route = getattr(scope.get("route"), "path", None) or scope.get("path_template") or scope["path"]
-    return f"{scope.get('method', 'WEBSOCKET')} {route}"
+    route = getattr(scope.get("route"), "path", None) or scope.get("path_template")
+    if route is None:
+        # However it is spelled, it is one route: else each spelling would have a limit of its own.
+        route = route_path(scope).rstrip("/") or "/"
+    method = str(scope.get("method", "WEBSOCKET")).upper()
+    # With what it is mounted at: two mounts may have routes of one name. HEAD is served by what serves GET.
+    return f"{'GET' if method == 'HEAD' else method} {scope.get('root_path') or ''}{route}"
 
 
 def by_header(name: str) -> By:

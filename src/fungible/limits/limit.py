@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from fungible.core.asgi import Scope
 from fungible.core.errors import SettingError
+from fungible.core.routes import Pattern, method_of, methods_of, route_path
 from fungible.core.structured import string
 from fungible.limits.addresses import by_address
 from fungible.limits.keys import By, safe
@@ -40,8 +41,9 @@ class Limit:
         burst: How many at once; by default `limit`.
         by: Gives the key that a request (its ASGI scope) is counted by, or None for one that is not counted.
         cost: How much a request takes.
-        methods: The methods that are limited, by default all. A WebSocket's handshake is a GET.
-        paths: The paths that are limited, by default all: `/login`, and with `/api/*` whatever is below `/api/`.
+        methods: The methods that are limited, by default all. GET is HEAD as well, and a WebSocket's handshake is a GET.
+        paths: The paths that are limited, by default all: `/login`, `/orders/{id}`, and with `/api/*` whatever is below
+            `/api/`. They begin below what the application is mounted at.
         resettable: Whether `Limiter.reset` can give back what a key has taken, after a successful sign-in for instance.
             Each request then costs a second round trip.
     Raises:
@@ -83,13 +85,12 @@ class Limit:
         """An item of `RateLimit-Policy`."""
         # With the numbers in it: what was taken under others, before a change of settings, says nothing about these.
         self._prefix = f"{name}:{limit}/{per_s:g}/{burst}:"
-        self._methods = frozenset(_several(name, "methods", methods))
+        self._methods = methods_of(_several(name, "methods", methods))
         names = _several(name, "paths", paths)
-        if any(not path.startswith("/") or "*" in path[:-1] for path in names):
-            raise SettingError(f"{name}: paths={names!r} must begin with /, and have no * but at the end")
-        self._paths = frozenset(path for path in names if not path.endswith("*"))
-        self._below = tuple(path[:-1] for path in names if path.endswith("*"))
-        self._everywhere = not names
+        try:
+            self._patterns = tuple(Pattern(path) for path in names)
+        except SettingError as error:
+            raise SettingError(f"{name}: paths={names!r}: {error}") from None
         self.narrowed = bool(names or self._methods)
         """Whether it is for some requests only."""
 
@@ -98,16 +99,12 @@ class Limit:
 
     def concerns(self, scope: Scope) -> bool:
         """Whether a request's method and path are limited."""
-        if self._methods and scope.get("method", "GET") not in self._methods:
+        if self._methods and method_of(scope) not in self._methods:
             return False
-        if self._everywhere:
+        if not self._patterns:
             return True
-        path: str = scope["path"]
-        root: str = scope.get("root_path", "")
-        # Servers differ in whether the path has what the application is mounted below.
-        if root and path.startswith(root) and path[len(root) :].startswith("/"):
-            path = path[len(root) :]
-        return path in self._paths or path.startswith(self._below)
+        path = route_path(scope)
+        return any(pattern.matches(path) for pattern in self._patterns)
 
     def name_of(self, key: str) -> str:
         """What a key is called in the store: short, and of plain ASCII."""

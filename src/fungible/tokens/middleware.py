@@ -13,6 +13,7 @@ from typing import Any, Final
 from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
 from fungible.core.callers import SUBJECT
 from fungible.core.errors import SettingError
+from fungible.core.routes import plain_path
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.postures import Home
 from fungible.tokens.dpop import DPoP, UseNonceError
@@ -42,8 +43,8 @@ class TokenMiddleware:
         dpop: Checks the proofs of tokens that are bound to a key. Without it such tokens are refused.
         required: False lets requests without a token in, as nobody; one that has a bad token is refused all the same.
         scopes: What every token must grant.
-        exempt: Paths that need no token: `/health`, and with a slash at the end, `/public/`, all below. Their requests
-            are not looked at.
+        exempt: Paths that need no token: `/health`, and with a slash at the end, `/public/`, all below, in the
+            plain spelling alone, and below what the application is mounted at. Their requests are not looked at.
         realm: For `WWW-Authenticate`: a name of what is protected.
         retry_after_s: What `Retry-After` says while it is not known what was revoked, in seconds.
     Raises:
@@ -100,7 +101,7 @@ class TokenMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        if self._is_exempt(scope["path"]):
+        if self._is_exempt(scope):
             scope[IN_SCOPE] = None
             await self.app(scope, receive, send)
             return
@@ -178,13 +179,12 @@ class TokenMiddleware:
         words = "The DPoP proof is not valid for this request"
         return Refusal(401, "Unauthorized", words, "invalid_dpop_proof", "DPoP", nonce=nonce)
 
-    def _is_exempt(self, path: str) -> bool:
-        if path in self._exempt:
-            return True
-        if not self._exempt_below or not path.startswith(self._exempt_below):
+    def _is_exempt(self, scope: Scope) -> bool:
+        if not self._exempt and not self._exempt_below:
             return False
         # What lies below only until somebody resolves the dots, or takes two slashes for one, does not.
-        return not any(part in ("", ".", "..") for part in path.rstrip("/").split("/")[1:]) and "\\" not in path
+        path = plain_path(scope)
+        return path is not None and (path in self._exempt or path.startswith(self._exempt_below))
 
     async def _refuse(self, scope: Scope, send: Send, refusal: Refusal) -> None:
         headers = self._challenges.of(refusal)

@@ -277,3 +277,18 @@ def test_the_doctor_finds_the_homes_of_a_middleware_that_is_noted_down_and_of_on
 def test_settings_that_can_not_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         guarded(**wrong)
+
+
+async def test_exempt_paths_begin_below_what_the_application_is_mounted_at() -> None:
+    app = guarded(exempt=["/health", "/public/"])
+    for path, status in (("/v1/health", 200), ("/v1/public/x", 200), ("/v1", 401), ("/v1/public//x", 401)):
+        sent: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request"}
+
+        async def send(message: Any, sent: list[Any] = sent) -> None:
+            sent.append(message)
+
+        await app({"type": "http", "method": "GET", "path": path, "root_path": "/v1", "headers": []}, receive, send)
+        assert (path, sent[0]["status"]) == (path, status)
