@@ -1,8 +1,12 @@
-"""Any coroutine function can be limited."""
+"""Any function can be limited."""
+
+import asyncio
 
 import pytest
 from limit_asking import WatchedStore, limit_of
+from threads_racing import race
 
+from fungible.core.bridge import BridgeError
 from fungible.limits import Limiter, RateLimitedError, limited
 from fungible.stores.memory import MemoryStore
 
@@ -76,3 +80,37 @@ async def test_an_error_of_the_function_is_its_own_and_the_call_was_counted() ->
         await broken()
     with pytest.raises(RateLimitedError):
         await broken()
+
+
+def test_a_function_that_blocks_is_limited_as_well_from_any_thread() -> None:
+    limiter, made = Limiter(MemoryStore(), instances=1), list[str]()
+
+    @limited(limiter, limit_of(3, name="mails"), key=lambda to: to)
+    def send_mail(to: str) -> str:
+        made.append(to)
+        return to
+
+    refused: list[str] = []
+
+    def send(thread: int, turn: int) -> None:
+        try:
+            send_mail(f"ada-{turn}")
+        except RateLimitedError as error:
+            refused.append(error.limit)
+
+    race(send, threads=8, turns=20)
+    assert sorted(made) == sorted(f"ada-{turn}" for turn in range(20) for _ in range(3))
+    assert refused == ["mails"] * (20 * 5)
+
+
+async def test_one_that_blocks_and_is_called_where_an_event_loop_runs_is_refused_before_it_is_called() -> None:
+    made: list[str] = []
+
+    @limited(Limiter(MemoryStore(), instances=1), limit_of(3))
+    def send_mail(to: str) -> None:
+        made.append(to)
+
+    with pytest.raises(BridgeError, match="event loop"):
+        send_mail("ada")
+    await asyncio.to_thread(send_mail, "ada")
+    assert made == ["ada"]

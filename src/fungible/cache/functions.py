@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -12,6 +11,7 @@ from fungible.cache.policy import Policy
 from fungible.cache.threads import Threads
 from fungible.cache.values import codec_for, codec_of
 from fungible.core.errors import SettingError
+from fungible.core.functions import FunctionError, is_async, name_of
 
 if TYPE_CHECKING:
     from fungible.cache.cache import Cache
@@ -119,16 +119,11 @@ def decorator(cache: Cache, *, ttl_s: float, key: Key, tags: Tagging, stale_s: f
     """Makes the decorator; see `cached`."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise SettingError(
-                f"{function.__qualname__} is a generator, whose values come one by one: cache a list of them"
-            )
+        to_await = is_async(function, "@cached")
+        if key is None and name_of(function) is None:
+            raise FunctionError(f"@cached needs key=, as {function!r} has no name by which its values could be kept")
         plan = _Plan(function, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind)
-        return (
-            _awaited(cache, function, plan)
-            if inspect.iscoroutinefunction(function)
-            else _blocking(cache, function, plan)
-        )
+        return _awaited(cache, function, plan) if to_await else _blocking(cache, function, plan)
 
     return cast(Decorator, decorate)
 
