@@ -22,7 +22,7 @@ from fungible.idempotency.identity import Fingerprint, Identity
 from fungible.idempotency.options import DEFAULT_REFUSAL_TTL_S, DEFAULT_TTL_S, NOT_DONE, Remedy, Routes, options_from
 from fungible.idempotency.responses import REPLAYED, expires_header, problem_of
 from fungible.idempotency.running import LOGGER, Run
-from fungible.idempotency.sql.connections import Adapter, adapter_of, is_away, is_locked
+from fungible.idempotency.sql.connections import Adapter, adapter_of, finished, is_away, is_locked
 from fungible.idempotency.sql.rows import Row, carry_out, sweep
 from fungible.stores.postures import Home
 
@@ -184,7 +184,7 @@ class TransactionalIdempotency(Guard):
         return answer
 
     async def _in_transaction(self, key: str, request: Request, run: Run, adapter: Adapter) -> Answer:
-        adapter.check()
+        await finished(adapter.check())
         row = Row(adapter.dialect, request, lock_wait_s=self._lock_wait_s, abandon_s=self._abandon_s, now=self._now)
         kept = await carry_out(row.claim(), adapter)
         if kept is not None:

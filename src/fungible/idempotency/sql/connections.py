@@ -6,7 +6,7 @@ import inspect
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, ClassVar, Final, NamedTuple, cast
+from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from fungible.idempotency.errors import TransactionError
 from fungible.idempotency.sql.statements import RELEASE, SAVEPOINT, UNDO, Dialect, Statement, compiled, dialect_of
@@ -19,6 +19,9 @@ AWAY_ERRORS: Final = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
 AWAY_STATES: Final = ("08", "57P", "25P03")
 """Classes and SQLSTATEs: no connection, shut down, idle in a transaction for too long."""
 AWAY_NAMES: Final = frozenset({"InterfaceError", "PostgresConnectionError", "ConnectionDoesNotExistError"})
+
+
+T = TypeVar("T")
 
 
 class Result(NamedTuple):
@@ -48,8 +51,8 @@ class Adapter(ABC):
     def in_transaction(self) -> bool:
         """Whether what is written now waits for a commit."""
 
-    def check(self) -> None:
-        """Refuses a connection whose writes would stand at once.
+    def check(self) -> Awaitable[None] | None:
+        """Refuses a connection whose writes would stand at once: at once, or once awaited.
 
         Raises:
             TransactionError: it has no transaction.
@@ -139,7 +142,10 @@ class AsyncmyAdapter(Adapter):
 class SQLAlchemyAdapter(Adapter):
     """SQLAlchemy's `Connection` and `AsyncConnection`."""
 
-    needs = "use `engine.begin()`, and no isolation level AUTOCOMMIT"
+    needs = (
+        "use `engine.begin()` of an engine without AUTOCOMMIT, for instance "
+        "`engine.execution_options(isolation_level='READ COMMITTED').begin()`"
+    )
 
     def run(self, statement: Statement) -> Given:
         """Runs a statement: at once on a `Connection` and a `Session`."""
@@ -150,9 +156,7 @@ class SQLAlchemyAdapter(Adapter):
 
     def in_transaction(self) -> bool:
         """Whether one begins with the first statement, as it does but for autocommit."""
-        connection = getattr(self.connection, "sync_connection", self.connection)
-        level = connection.get_execution_options().get("isolation_level")
-        return (level or on_connect(connection.dialect)) != "AUTOCOMMIT"
+        return begins(self.connection)
 
     def broken(self) -> bool:
         """Whether it is closed, or was lost."""
@@ -162,12 +166,28 @@ class SQLAlchemyAdapter(Adapter):
 class SessionAdapter(SQLAlchemyAdapter):
     """SQLAlchemy's `Session` and `AsyncSession`: what is waiting to be flushed belongs to the effect, too."""
 
-    needs = "use `async with sessions.begin() as session:`, and no isolation level AUTOCOMMIT"
+    needs = (
+        "use `async with sessions.begin() as session:` and an engine without AUTOCOMMIT, for instance "
+        "`async_sessionmaker(engine.execution_options(isolation_level='READ COMMITTED'))`"
+    )
     _nested: Any = None
+    _own: Any = None
+
+    def check(self) -> Awaitable[None] | None:
+        """Refuses a session whose connection commits each statement: which one that is only the session knows."""
+        found = self.connection.connection()
+        if inspect.isawaitable(found):
+            return self._check_later(found)
+        self._own = found
+        return super().check()
+
+    async def _check_later(self, coming: Awaitable[Any]) -> None:
+        self._own = await coming
+        super().check()
 
     def in_transaction(self) -> bool:
-        """Whether one begins with the first statement, as it does but for autocommit."""
-        return on_connect(self.connection.get_bind().dialect) != "AUTOCOMMIT"
+        """Whether one has begun on the connection that `check` has found."""
+        return begins(self._own)
 
     def broken(self) -> bool:
         """Not known: a session gets another connection by itself."""
@@ -186,9 +206,35 @@ class SessionAdapter(SQLAlchemyAdapter):
         await finished(self._nested.commit())
 
 
-def on_connect(dialect: Any) -> str | None:
-    """The isolation level that an engine gives to each connection."""
-    return getattr(dialect, "_on_connect_isolation_level", None)
+def begins(connection: Any) -> bool:
+    """Whether a transaction begins with the first statement on a connection of SQLAlchemy's.
+
+    AUTOCOMMIT may be an option of the engine, of a copy of it or of the connection, which all say so here; or be set at
+    the driver, as `connect_args` do.
+    """
+    connection = getattr(connection, "sync_connection", None) or connection
+    level = connection.get_execution_options().get("isolation_level")
+    if (level or getattr(connection.dialect, "_on_connect_isolation_level", None)) == "AUTOCOMMIT":
+        return False
+    pooled = connection.connection
+    return has_begun(pooled.driver_connection) or not commits_each(pooled.dbapi_connection)
+
+
+def has_begun(driver: Any) -> bool:
+    """Whether a driver's connection is in a transaction, where it can tell: an event of the engine's may have begun one."""
+    told = getattr(driver, "in_transaction", None) or getattr(driver, "get_transaction_status", None)
+    return bool(told() if callable(told) else told)
+
+
+def commits_each(driver: Any) -> bool:
+    """Whether a connection of the DBAPI commits each statement, where it can tell."""
+    autocommit: object = getattr(driver, "autocommit", None)
+    if isinstance(autocommit, bool):
+        return autocommit
+    asked = getattr(driver, "get_autocommit", None)
+    if asked is not None:
+        return bool(asked())
+    return getattr(driver, "isolation_level", "") is None
 
 
 async def _awaited(found: Awaitable[Any]) -> Result:
@@ -202,6 +248,18 @@ def _result(found: Any) -> Result:
 async def finished(found: Any) -> Any:
     """What it gives, once it is there."""
     return await found if inspect.isawaitable(found) else found
+
+
+def refuse_awaited(found: Awaitable[T] | T) -> T:
+    """What a connection that is not awaited has given.
+
+    Raises:
+        TransactionError: it is one that is awaited.
+    """
+    if inspect.isawaitable(found):
+        cast(Any, found).close()
+        raise TransactionError("this connection is awaited: use `async with`")
+    return found
 
 
 def adapter_of(connection: Any) -> Adapter:

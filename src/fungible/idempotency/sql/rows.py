@@ -12,7 +12,7 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Final, NamedTuple, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fungible.idempotency.claims import Request
 from fungible.idempotency.errors import (
@@ -25,7 +25,7 @@ from fungible.idempotency.errors import (
 from fungible.idempotency.fingerprints import digest_of
 from fungible.idempotency.responses import StoredResponse, decoded_headers, encoded_headers
 from fungible.idempotency.sql import statements as sql
-from fungible.idempotency.sql.connections import Adapter, Result, is_away, is_locked, is_outdated
+from fungible.idempotency.sql.connections import Adapter, Result, is_away, is_locked, is_outdated, refuse_awaited
 from fungible.idempotency.sql.statements import Dialect, Statement
 
 T = TypeVar("T")
@@ -261,10 +261,7 @@ def carry_out_sync(plan: Plan[T], adapter: Adapter) -> T:
                 given = Result()
             else:
                 found = adapter.run(step)
-                if inspect.isawaitable(found):
-                    cast(Any, found).close()
-                    raise TransactionError("this connection is awaited: use `async with`")
-                given = found
+                given = refuse_awaited(found)
         except BaseException as error:
             step = _next(plan, lambda error=error: plan.throw(error))
         else:

@@ -10,7 +10,7 @@ from fungible.idempotency.attempts import Attempt
 from fungible.idempotency.claims import Request
 from fungible.idempotency.errors import TransactionError
 from fungible.idempotency.responses import REPLAYED, StoredResponse, expires_header, stored_form
-from fungible.idempotency.sql.connections import Adapter
+from fungible.idempotency.sql.connections import Adapter, finished, refuse_awaited
 from fungible.idempotency.sql.rows import Row, carry_out, carry_out_sync
 
 
@@ -42,7 +42,7 @@ class Transaction(Attempt):
         self._finished = stored_form(response)
 
     async def __aenter__(self) -> Self:
-        self._adapter.check()
+        await finished(self._adapter.check())
         kept = await carry_out(self._row.claim(), self._adapter)
         return self._entered(kept)
 
@@ -53,7 +53,7 @@ class Transaction(Attempt):
             await carry_out(self._row.finish(self._to_keep()), self._adapter, sleep=asyncio.sleep)
 
     def __enter__(self) -> Self:
-        self._adapter.check()
+        refuse_awaited(self._adapter.check())
         return self._entered(carry_out_sync(self._row.claim(), self._adapter))
 
     def __exit__(
