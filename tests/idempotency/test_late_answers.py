@@ -103,7 +103,7 @@ async def test_b5_at_most_once_who_never_had_the_trace_does_not_replace_anything
     claims, others = Claims(backend.open()), Claims(backend.open())
     first = await claims.claim(request(**options))
     assert isinstance(first, Claim)
-    stale = Claim(first.request, first.record, first.owner)
+    stale = Claim(first.request, first.record, first.owner, first.term)
     await claims.free(first)
     second = await others.claim(request(**options))
     assert isinstance(second, Claim)

@@ -12,6 +12,7 @@ from fungible.core.callers import SUBJECT
 from fungible.idempotency import Attempt, KeyReusedError, LeaseLostError, attempt_of
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
 from fungible.idempotency.options import NOT_BEGUN, Options
+from fungible.stores import StoreUnavailableError
 from fungible.stores.memory import MemoryStore
 from idempotency.calling import KEY, FlakyStore, Shop, call_raw, guarded, is_problem, order
 
@@ -313,7 +314,7 @@ async def test_b5_an_owner_who_has_freed_the_key_can_not_store(backend: Backend)
     claims = Claims(backend.open())
     first = await claims.claim(request())
     assert isinstance(first, Claim)
-    stale = Claim(first.request, first.record, first.owner)
+    stale = Claim(first.request, first.record, first.owner, first.term)
     await claims.free(first)
     second = await claims.claim(request())
     assert isinstance(second, Claim)
@@ -342,13 +343,95 @@ async def test_b5_a_handler_can_ask_whether_it_has_lost_its_lease(backend: Backe
     claims = Claims(backend.open())
     claim = await claims.claim(request())
     assert isinstance(claim, Claim)
-    attempt = Attempt(KEY, claim.request.key, claim=claim)
+    attempt = Attempt(KEY, claim.request.key, is_lost=lambda: claim.lost)
     attempt.check()
     backend.advance(31)
     with pytest.raises(LeaseLostError):
         await claims.beat(claim)
     with pytest.raises(LeaseLostError):
         attempt.check()
+
+
+async def test_b5_a_lease_that_was_not_renewed_in_time_is_lost_by_the_owners_clock_alone() -> None:
+    clock, store = Clock(), FlakyStore()
+    claims = Claims(store, clocks=(clock,))
+    claim = await claims.claim(request(lease_s=30))
+    assert isinstance(claim, Claim)
+    attempt = Attempt(KEY, claim.request.key, is_lost=lambda: claim.lost)
+    clock.time_s += 26
+    attempt.check()
+    await claims.beat(claim)
+    clock.time_s += 26
+    attempt.check()
+    # Cut off from the store, or stopped for so long: nobody could have told it.
+    store.away_before = {"change"}
+    with pytest.raises(StoreUnavailableError):
+        await claims.beat(claim)
+    clock.time_s += 2
+    assert attempt.lost
+    with pytest.raises(LeaseLostError):
+        attempt.check()
+
+
+async def test_b5_a_renewal_counts_from_when_it_was_asked_for_and_a_claim_as_well() -> None:
+    clock = Clock()
+
+    class SlowStore(FlakyStore):
+        def __getattr__(self, verb: str) -> Any:
+            if verb in ("put", "change"):
+                clock.time_s += 20
+            return super().__getattr__(verb)
+
+    claims = Claims(SlowStore(), clocks=(clock,))
+    claim = await claims.claim(request(lease_s=30))
+    assert isinstance(claim, Claim)
+    assert not claim.lost
+    clock.time_s += 8
+    assert claim.lost
+    await claims.beat(claim)
+    assert not claim.lost
+    clock.time_s += 8
+    assert claim.lost
+
+
+async def test_b5_an_attempt_that_has_lost_its_lease_leaves_its_failure_to_nobody() -> None:
+    """What it answers is not kept where nobody else is at work, so that a retry runs."""
+    shop = Shop()
+    app = guarded(shop, lease_s=30)
+
+    async def act(scope: Any) -> None:
+        attempt = attempt_of(scope)
+        assert attempt is not None
+        attempt._is_lost = lambda: shop.effects == 1
+        attempt.check()
+
+    shop.act = act
+    assert is_problem(await order(app), 409, "idempotency_lease_lost")
+    assert (await order(app)).status_code == 201
+
+
+async def test_b5_one_that_finds_out_and_answers_gives_the_answer_that_is_kept() -> None:
+    clock = Clock()
+    store, slow, quick = MemoryStore(now=clock), Shop(), Shop()
+    slow.held = asyncio.Event()
+    quick.parts = [b"the one that is kept"]
+    stale = guarded(slow, store)
+
+    async def act(scope: Any) -> None:
+        attempt = attempt_of(scope)
+        assert attempt is not None
+        await slow.held.wait()  # type: ignore[union-attr]
+        attempt._is_lost = lambda: True
+        with pytest.raises(LeaseLostError):
+            attempt.check()
+
+    slow.act = act
+    first = asyncio.create_task(order(stale))
+    await slow.begun.wait()
+    clock.time_s += 31
+    assert (await order(guarded(quick, store))).text == "the one that is kept"
+    slow.held.set()
+    assert (await first).text == "the one that is kept"
 
 
 async def test_b6_replays_are_marked_and_first_answers_are_not(backend: Backend) -> None:

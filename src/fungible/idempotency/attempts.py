@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 
 from fungible.core.asgi import Scope
 from fungible.core.sealing import to_base64url
-from fungible.idempotency.claims import Claim
 from fungible.idempotency.errors import LeaseLostError, TransactionError
 from fungible.idempotency.fingerprints import digest_of
 
@@ -23,7 +22,7 @@ class Attempt:
         key: str,
         record_key: str,
         *,
-        claim: Claim | None = None,
+        is_lost: Callable[[], bool] | None = None,
         connection: Any = None,
         is_over: Callable[[], bool] | None = None,
     ) -> None:
@@ -32,7 +31,7 @@ class Attempt:
         self.kept: bool | None = None
         """What `keep` or `free` has decided; None: the status decides."""
         self._record_key = record_key
-        self._claim = claim
+        self._is_lost = is_lost
         self._connection = connection
         self._is_over = is_over
 
@@ -67,16 +66,25 @@ class Attempt:
 
     @property
     def lost(self) -> bool:
-        """Whether another attempt may have the key by now, as far as the last heartbeat knows."""
-        return self._claim is not None and self._claim.lost
+        """Whether another attempt may have the key by now.
+
+        In a store's lease: a renewal has found so, or the last one that succeeded is older than the lease, less a tenth, by a
+        clock that goes on while the process is stopped and the machine suspended. In a transaction: the connection is lost,
+        as far as its driver knows.
+        """
+        return self._is_lost is not None and self._is_lost()
 
     def check(self) -> None:
         """To be called before what can't be undone.
+
+        Where it raises, and `keep` was not said, nothing is kept of this attempt: what it answers is not its key's answer.
 
         Raises:
             LeaseLostError: this attempt has lost its lease, so that another may be doing the same.
         """
         if self.lost:
+            if self.kept is None:
+                self.kept = False
             raise LeaseLostError
 
 

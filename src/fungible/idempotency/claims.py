@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fungible.core.leases import CLOCKS, Term
 from fungible.idempotency.errors import (
     KeyReusedError,
     LeaseLostError,
@@ -56,14 +57,21 @@ class Request(msgspec.Struct, frozen=True):
 class Claim:
     """This attempt has the key. `record` is what the store has of it."""
 
-    __slots__ = ("lost", "owner", "record", "request")
+    __slots__ = ("owner", "record", "request", "taken", "term")
 
-    def __init__(self, request: Request, record: Record, owner: bytes) -> None:
+    def __init__(self, request: Request, record: Record, owner: bytes, term: Term) -> None:
         self.request = request
         self.record = record
         self.owner = owner
-        self.lost = False
-        """Whether a heartbeat has found that the lease was lost."""
+        self.term = term
+        """How long the lease surely holds."""
+        self.taken = False
+        """Whether it was found that the lease was lost."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether another attempt may have the key by now: it was found so, or the last renewal is too long ago."""
+        return self.taken or self.term.over
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -83,9 +91,11 @@ class Claims:
         *,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        clocks: tuple[Callable[[], float], ...] = CLOCKS,
     ) -> None:
         self.store = store
         self._monotonic = monotonic
+        self._clocks = clocks
         self._sleep = sleep
         self._settling: set[asyncio.Task[None]] = set()
 
@@ -105,9 +115,10 @@ class Claims:
         until: float | None = None
         pause_s = FIRST_PAUSE_S
         while True:
+            term = Term(options.lease_s, clocks=self._clocks)
             record = await self._take(request, fields)
             if record.fields["o"] == owner:
-                return await self._begun_or_settled(Claim(request, record, owner))
+                return await self._begun_or_settled(Claim(request, record, owner, term))
             if record.fields["f"] != request.fingerprint:
                 raise KeyReusedError
             state = record.fields["s"]
@@ -181,7 +192,10 @@ class Claims:
             LeaseLostError: it was lost; so will be whatever this attempt tries to store.
         """
         options = claim.request.options
+        # Not when the answer came: the store counts from somewhere between the two.
+        asked_at = claim.term.now()
         await self._change(claim, {"s": RUNNING}, ttl_s=options.lease_s)
+        claim.term.renewed(asked_at)
         if options.after_crash == "refuse":
             await self.store.touch(claim.request.key + BEGUN, ttl_s=options.ttl_s)
 
@@ -293,7 +307,7 @@ class Claims:
         try:
             claim.record = await self.store.change(claim.record, {**changes, "o": claim.owner}, ttl_s=ttl_s)
         except GoneError:
-            claim.lost = True
+            claim.taken = True
             raise LeaseLostError from None
         except ConflictError as conflict:
             current = conflict.current
@@ -301,6 +315,6 @@ class Claims:
             if current.fields.get("o") == claim.owner and all(current.fields.get(n) == v for n, v in changes.items()):
                 claim.record = current
                 return current
-            claim.lost = True
+            claim.taken = True
             raise LeaseLostError from None
         return claim.record

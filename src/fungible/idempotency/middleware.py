@@ -160,7 +160,7 @@ class IdempotencyMiddleware(Guard):
             return UNGUARDED if request.options.on_unavailable == "open" else Answer(away(request.options))
         if isinstance(found, Finished):
             return _replay(found)
-        run.scope[ATTEMPT] = attempt = Attempt(key, request.key, claim=found)
+        run.scope[ATTEMPT] = attempt = Attempt(key, request.key, is_lost=lambda: found.lost)
         async with Lease(self._claims, found):
             self.track(run.start())
             try:
@@ -176,8 +176,17 @@ class IdempotencyMiddleware(Guard):
         if keep if attempt.kept is None else attempt.kept:
             proven = request.proven or attempt.kept is True
             return await self._kept(found, response, request.options.kept_s(response.status, proven=proven))
+        if attempt.lost and (standing := await self._standing(found)) is not None:
+            return _replay(standing)
         await self._free(found)
         return Answer(response)
+
+    async def _standing(self, claim: Claim) -> Finished | None:
+        """What another attempt has answered meanwhile, as far as the store can be asked."""
+        try:
+            return await self._claims.standing(claim)
+        except StoreUnavailableError:
+            return None
 
     async def _kept(self, claim: Claim, response: StoredResponse, ttl_s: float) -> Answer:
         result = encoded(response)

@@ -190,7 +190,7 @@ class TransactionalIdempotency(Guard):
         if kept is not None:
             return Answer(kept.response, (REPLAYED, expires_header(kept.expires_at)))
         over = asyncio.Event()
-        attempt = Attempt(key, request.key, connection=adapter.connection, is_over=over.is_set)
+        attempt = Attempt(key, request.key, is_lost=adapter.broken, connection=adapter.connection, is_over=over.is_set)
         try:
             return await self._worked(attempt, request, run, adapter, row)
         finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
+from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Store
 from fungible.stores.following import Following
 
@@ -38,7 +38,7 @@ class Revocations:
         bound_s: float,
         keep_s: float,
         now: Callable[[], float],
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         self._store = store
         self._keep_s = keep_s

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Store
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Following(Generic[T]):
         begin: Callable[[], T],
         learn: Callable[[T, bytes], None],
         tidy: Callable[[T], None] | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         self._store = store
         self._topic = topic

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from fungible.core.bridge import run
 from fungible.core.errors import SettingError
+from fungible.core.leases import Term
 from fungible.tokens.client_errors import RefreshFailedError, SignInNeededError
 from fungible.tokens.client_holders import ClientTokens, Held, TokenHolder
 
@@ -187,17 +188,22 @@ class Renewing:
                     return held.tokens
                 await asyncio.sleep(LOOK_EVERY_S * (0.5 + self._chance()))
                 continue
-            claimed = Held(held.tokens, os.urandom(8).hex())
+            claimed, term = Held(held.tokens, os.urandom(8).hex()), Term(self._timeout_s + SAVE_WITHIN_S)
             if await self._holder.save(claimed, expect=held):
-                return await self._spend(claimed, refused)
+                return await self._spend(claimed, refused, term)
 
-    async def _spend(self, claimed: Held, refused: str | None) -> ClientTokens:
+    async def _spend(self, claimed: Held, refused: str | None, term: Term) -> ClientTokens:
         """Spends the refresh token, which this caller alone may do now."""
         standing = await self._holder.load()
         if standing is None or standing.claim != claimed.claim:
             return await self._renew(refused)
+        # Who was stopped until others may take the claim for dead must not spend it after them: it would look stolen.
+        left_s = term.left_s
+        if left_s <= 0:
+            await self._holder.save(Held(standing.tokens), expect=standing)
+            return await self._renew(refused)
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(min(self._timeout_s, left_s)):
                 tokens = await self._refresh(standing.tokens.refresh_token)
         except SignInNeededError:
             # Not again: each further try would be taken for a thief's.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final
 
+from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Record, Store
 
 KEY: Final = "refresh-clock"
@@ -16,10 +16,10 @@ class StoreClock:
     """Unix seconds by the store's clock, where it has one; it is asked once a minute at most.
 
     A record's expiry, less the time to live it was given, is the time at which the store wrote it. Between two
-    measurements the instance's monotonic clock goes on. A store that lacks a clock of its own gives the instance's.
+    measurements the instance's own clock goes on, also while its machine is suspended. A store that lacks a clock of its own gives the instance's.
     """
 
-    def __init__(self, store: Store, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, store: Store, *, monotonic: Callable[[], float] = elapsed_s) -> None:
         self._store = store
         self._monotonic = monotonic
         self._measured: tuple[float, float] | None = None

@@ -10,6 +10,7 @@ import msgspec
 
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
+from fungible.core.leases import elapsed_s
 from fungible.core.sealing import Sealer
 from fungible.stores.contract import ABSENT, MAX_TTL_S, Guarantees, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
@@ -58,7 +59,7 @@ class StoredKeys(ReloadedKeys, SigningKeys):
         settle_s: float = 120.0,
         longest_life_s: float = 3600.0,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         ReloadedKeys.__init__(self, reload_s=reload_s, bound_s=bound_s, now=now, monotonic=monotonic)
         if settle_s < bound_s:

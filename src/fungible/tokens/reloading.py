@@ -14,6 +14,7 @@ from typing import Final
 
 from fungible.core import bridge
 from fungible.core.errors import FungibleError, SettingError
+from fungible.core.leases import elapsed_s
 from fungible.stores.errors import StoreUnavailableError
 from fungible.tokens.key import Key
 from fungible.tokens.keys import KeySet, VerifyingKeys, key_set
@@ -39,7 +40,7 @@ class ReloadedKeys(VerifyingKeys):
         reload_s: float,
         bound_s: float,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         if not 0 < reload_s < bound_s:
             raise SettingError(f"reload_s={reload_s!r} must be above 0 s and below bound_s={bound_s!r}")

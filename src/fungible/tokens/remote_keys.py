@@ -12,6 +12,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from fungible.core.errors import MissingExtraError, SettingError
+from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Guarantees
 from fungible.stores.errors import StoreUnavailableError
 from fungible.tokens.key import Key
@@ -46,7 +47,7 @@ class RemoteKeys(ReloadedKeys):
         bound_s: float = 3600.0,
         timeout_s: float = 5.0,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         super().__init__(reload_s=reload_s, bound_s=bound_s, now=now, monotonic=monotonic)
         parts = urlsplit(url)

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from fungible.core.errors import SettingError
+from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Store
 from fungible.stores.following import Following
 from fungible.stores.postures import Deployment, Home, require
@@ -86,7 +87,7 @@ class Revocations:
         bound_s: float = 1.0,
         longest_token_s: float = 86_400.0,
         now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = elapsed_s,
         instances: int | None = None,
         machines: int | None = None,
     ) -> None:

@@ -15,7 +15,9 @@ from contracts.processes import Processes
 from starlette.responses import JSONResponse, Response
 
 from fungible.core.errors import SettingError
+from fungible.core.leases import Term
 from fungible.stores.memory import MemoryStore
+from fungible.tokens import client_renewing
 from fungible.tokens.client import (
     ClientTokens,
     Held,
@@ -338,6 +340,34 @@ async def test_workers_that_share_a_refresh_token_do_not_trip_reuse_detection(
     assert held is not None
     assert held.claim == ""
     await service.tokens.refresh(held.tokens.refresh_token, client="app")
+
+
+async def test_a_worker_that_was_stopped_for_longer_than_its_claim_holds_does_not_spend_the_token_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Others may have spent it meanwhile, and a second use looks like a theft: the family would be revoked."""
+    service, _, tokens = await signed_in()
+    stopped, spent_at = Clock(), list[float]()
+    monkeypatch.setattr(client_renewing, "Term", lambda lease_s: Term(lease_s, clocks=(stopped,)))
+    began_s = stopped()
+
+    class Stopping(MemoryHolder):
+        """Between the claim and the look at it the process stands still, the first time."""
+
+        async def save(self, held: Held, *, expect: Held | None) -> bool:
+            saved = await super().save(held, expect=expect)
+            if held.claim and stopped() == began_s:
+                stopped.time_s += 60
+            elif held.claim:
+                spent_at.append(stopped() - began_s)
+            return saved
+
+    clock = Clock()
+    clock.time_s += 400
+    async with service.http(service.auth(Stopping(tokens), now=clock)) as http:
+        assert (await http.get("/orders")).status_code == 200
+    # The first claim was given back, and the token was spent under a second one.
+    assert (service.refreshes, spent_at) == (1, [60.0])
 
 
 async def test_a_worker_that_was_killed_while_renewing_leaves_a_claim_that_lapses() -> None:

@@ -22,7 +22,7 @@ class Transaction(Attempt):
     """
 
     def __init__(self, key: str, request: Request, adapter: Adapter, row: Row) -> None:
-        super().__init__(key, request.key, connection=adapter.connection)
+        super().__init__(key, request.key, is_lost=adapter.broken, connection=adapter.connection)
         self.replay = False
         """Whether the work was done before: then `response` has what was answered, and nothing is to be done."""
         self.response: StoredResponse | None = None
