@@ -8,8 +8,6 @@ from contracts.backends import Backend
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fungible.core.errors import SettingError
-from fungible.stores.memory import MemoryStore
 from idempotency.calling import FlakyStore, Shop, call_raw, guarded, is_problem, order, starlette
 
 
@@ -92,43 +90,6 @@ async def test_f5_a_large_answer_is_replayed_as_well(backend: Backend) -> None:
     app = guarded(shop, backend.open())
     assert (await order(app)).content == (await order(app)).content == b"x" * 900_000
     assert shop.effects == 1
-
-
-async def test_f5_an_answer_that_is_too_long_is_refused_by_name_and_its_effect_not_repeated(backend: Backend) -> None:
-    shop = Shop()
-    app = guarded(shop, backend.open(), max_response_bytes=1000)
-    shop.parts = [b"x" * 600, b"y" * 600]
-    answers = [await order(app) for _ in range(3)]
-    assert {answer.status_code for answer in answers} == {500}
-    assert {answer.json()["code"] for answer in answers} == {"idempotency_response_too_large"}
-    assert "1000 bytes" in answers[0].json()["detail"]
-    assert "max_response_bytes" in answers[0].json()["detail"]
-    assert answers[0].content == answers[1].content
-    assert (shop.effects, answers[1].headers["idempotent-replayed"]) == (1, "true")
-
-
-async def test_f5_an_endless_stream_is_ended_at_the_limit() -> None:
-    made = 0
-
-    async def stream(request: Request) -> Response:
-        async def parts() -> Any:
-            nonlocal made
-            while True:
-                made += 1
-                yield b"x" * 100
-
-        return StreamingResponse(parts())
-
-    app = starlette(stream, MemoryStore(), max_response_bytes=10_000)
-    assert (await order(app, path="/stream")).json()["code"] == "idempotency_response_too_large"
-    assert made <= 101
-
-
-def test_f5_a_limit_that_the_store_can_not_hold_is_refused_at_the_start() -> None:
-    with pytest.raises(SettingError, match="max_response_bytes"):
-        guarded(Shop(), max_response_bytes=2 << 20)
-    with pytest.raises(SettingError, match="max_response_bytes"):
-        guarded(Shop(), routes={"/big": {"max_response_bytes": 2 << 20}})
 
 
 async def test_f5_the_server_is_not_asked_to_send_a_file_past_us() -> None:

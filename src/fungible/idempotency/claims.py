@@ -10,10 +10,12 @@ is there, and to forget it would ask for a second one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -23,13 +25,18 @@ from fungible.idempotency.errors import (
     KeyReusedError,
     LeaseLostError,
     OutcomeUnknownError,
+    ResponseNotKeptError,
     TooManyKeysError,
     Unfinished,
 )
 from fungible.idempotency.options import Options
+from fungible.idempotency.parts import Parts, Placed, decode_placed, encode_placed
 from fungible.stores.contract import ABSENT, Expect, Rate, Record, Store
-from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
+from fungible.stores.errors import ConflictError, GoneError, RecordTooLargeError, StoreUnavailableError
 
+LOGGER: Final = logging.getLogger("fungible.idempotency")
+VALUE, PLACED, NOT_KEPT = "v", "p", "n"
+"""Fields of a finished record: the result, where its parts are instead, or that there is none."""
 RUNNING, DONE, FREE, UNKNOWN = b"r", b"d", b"f", b"u"
 FIRST_PAUSE_S: Final = 0.02
 LONGEST_PAUSE_S: Final = 0.5
@@ -57,7 +64,7 @@ class Request(msgspec.Struct, frozen=True):
 class Claim:
     """This attempt has the key. `record` is what the store has of it."""
 
-    __slots__ = ("owner", "record", "request", "taken", "term")
+    __slots__ = ("owner", "placed", "record", "request", "taken", "term", "written")
 
     def __init__(self, request: Request, record: Record, owner: bytes, term: Term) -> None:
         self.request = request
@@ -67,6 +74,10 @@ class Claim:
         """How long the lease surely holds."""
         self.taken = False
         """Whether it was found that the lease was lost."""
+        self.placed: Placed | None = None
+        """Where the parts of the result are, if it has some."""
+        self.written = 0
+        """How many of them are."""
 
     @property
     def lost(self) -> bool:
@@ -94,6 +105,7 @@ class Claims:
         clocks: tuple[Callable[[], float], ...] = CLOCKS,
     ) -> None:
         self.store = store
+        self._parts = Parts(store)
         self._monotonic = monotonic
         self._clocks = clocks
         self._sleep = sleep
@@ -106,6 +118,7 @@ class Claims:
             Unfinished: another attempt is under way, for longer than `wait_s`.
             KeyReusedError: the key is another request's.
             OutcomeUnknownError: an attempt was cut off, and there may be one only.
+            ResponseNotKeptError: it was done, and its result is not there.
             TooManyKeysError: the caller has too many keys.
             StoreUnavailableError: the store is away: nothing has begun.
         """
@@ -123,7 +136,7 @@ class Claims:
                 raise KeyReusedError
             state = record.fields["s"]
             if state == DONE:
-                return Finished(record.fields["v"], record.expires_at)
+                return await self._finished(record)
             if state == UNKNOWN:
                 raise OutcomeUnknownError
             now = self._monotonic()
@@ -233,20 +246,65 @@ class Claims:
         trace = await self.store.get(claim.request.key + BEGUN)
         return trace is not None and trace.fields["o"] == claim.owner
 
-    async def finish(self, claim: Claim, result: bytes, *, ttl_s: float | None = None) -> float:
+    async def spread(self, claim: Claim, result: bytes, *, ttl_s: float | None = None) -> None:
+        """Writes the parts of a result that needs some: beforehand, while the lease is renewed, as it may take a while.
+
+        May be repeated; what was written is not written again.
+
+        Raises:
+            RecordTooLargeError: the store takes less than it says.
+            StoreUnavailableError: the store is away.
+        """
+        if len(result) <= self._parts.part_bytes:
+            return
+        if claim.placed is None:
+            claim.placed = self._parts.placed(f"{claim.request.key}:{claim.owner.hex()}", result)
+        while claim.written < claim.placed.count:
+            await self._parts.write(claim.placed, claim.written, result, ttl_s=ttl_s or claim.request.options.ttl_s)
+            claim.written += 1
+
+    async def _kept(self, claim: Claim, result: bytes | None, ttl_s: float | None) -> dict[str, bytes]:
+        """The fields that hold a result, or say where its parts are, or that there is none."""
+        if result is not None:
+            try:
+                await self.spread(claim, result, ttl_s=ttl_s)
+            except RecordTooLargeError as error:
+                LOGGER.warning("an answer is not kept, and retries are told so: %s", error)
+                result = None
+        if result is None:
+            return {VALUE: b"", NOT_KEPT: b"1"}
+        if claim.placed is not None:
+            return {VALUE: b"", PLACED: encode_placed(claim.placed)}
+        return {VALUE: result}
+
+    async def _finished(self, record: Record) -> Finished:
+        fields = record.fields
+        if NOT_KEPT in fields:
+            raise ResponseNotKeptError
+        if PLACED not in fields:
+            return Finished(fields[VALUE], record.expires_at)
+        result = await self._parts.read(decode_placed(fields[PLACED]))
+        if result is None:
+            LOGGER.warning("the store has dropped a part of an answer that was kept: a retry is told so")
+            raise ResponseNotKeptError
+        return Finished(result, record.expires_at)
+
+    async def finish(self, claim: Claim, result: bytes | None, *, ttl_s: float | None = None) -> float:
         """Keeps the result, if the lease is still ours. May be repeated.
 
         Args:
+            result: None where it is too large to be kept: then it is kept that there was one.
             ttl_s: For how many seconds, if not for those of the options.
         Returns:
             When it expires, in Unix seconds.
         Raises:
             LeaseLostError: it is not.
         """
-        record = await self._change(claim, {"s": DONE, "v": result}, ttl_s=ttl_s or claim.request.options.ttl_s)
+        fields = await self._kept(claim, result, ttl_s)
+        record = await self._change(claim, {"s": DONE, **fields}, ttl_s=ttl_s or claim.request.options.ttl_s)
         return record.expires_at
 
-    async def finish_late(self, claim: Claim, result: bytes, *, ttl_s: float | None = None) -> float:
+    async def finish_late(self, claim: Claim, result: bytes | None, *, ttl_s: float | None = None) -> float:
         """The same also where the lease has run out, or the store has forgotten it, and nobody else is at work.
 
         Raises:
@@ -255,11 +313,19 @@ class Claims:
         try:
             return await self.finish(claim, result, ttl_s=ttl_s)
         except LeaseLostError:
+            pass
+        try:
             return await self._put_result(claim, result, ttl_s or claim.request.options.ttl_s)
+        except LeaseLostError:
+            if claim.placed is not None:
+                with suppress(StoreUnavailableError):
+                    await self._parts.delete(claim.placed)
+            raise
 
-    async def _put_result(self, claim: Claim, result: bytes, ttl_s: float) -> float:
+    async def _put_result(self, claim: Claim, result: bytes | None, ttl_s: float) -> float:
         request = claim.request
-        fields = {"s": DONE, "o": claim.owner, "f": request.fingerprint, "v": result}
+        kept = await self._kept(claim, result, ttl_s)
+        fields = {"s": DONE, "o": claim.owner, "f": request.fingerprint, **kept}
         expect: Expect | Record = ABSENT
         for _ in range(PUT_TRIES):
             try:
@@ -296,11 +362,15 @@ class Claims:
         await self._change(claim, {"s": FREE}, ttl_s=None)
 
     async def standing(self, claim: Claim) -> Finished | None:
-        """What another attempt has left under the key that this one has lost."""
+        """What another attempt has left under the key that this one has lost.
+
+        Raises:
+            ResponseNotKeptError: it was done, and its result is not there.
+        """
         record = await self.store.get(claim.request.key)
         if record is None or record.fields["s"] != DONE or record.fields["f"] != claim.request.fingerprint:
             return None
-        return Finished(record.fields["v"], record.expires_at)
+        return await self._finished(record)
 
     async def _change(self, claim: Claim, changes: dict[str, bytes], *, ttl_s: float | None) -> Record:
         # The owner is named in each change, and so guarded: a key that was freed and claimed again is the same record.

@@ -123,7 +123,7 @@ class RequestTooLargeError(IdempotencyError):
 
 
 class ResponseTooLargeError(IdempotencyError):
-    """The application's answer is longer than what can be kept for a retry, so it was not sent."""
+    """The application's answer is longer than what can be kept for a retry: what it had done is undone."""
 
     code = "idempotency_response_too_large"
     status = 500
@@ -135,6 +135,20 @@ class ResponseTooLargeError(IdempotencyError):
             f"the answer is longer than the {max_bytes} bytes that are kept for retries (max_response_bytes); {effect}"
         )
         self.max_bytes = max_bytes
+
+
+class ResponseNotKeptError(IdempotencyError):
+    """This was carried out before, and what was answered to it is not there: it was too long to be kept, or is lost."""
+
+    code = "idempotency_response_not_kept"
+    status = 409
+    title = "Conflict"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the first request with this Idempotency-Key was carried out and answered, and its answer was not kept, as it "
+            "was longer than max_response_bytes or the store has dropped a part of it: do not repeat the operation"
+        )
 
 
 class HandlerFailedError(IdempotencyError):

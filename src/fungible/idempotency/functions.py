@@ -229,8 +229,12 @@ def _outcome(result: bytes) -> Any:
 
 async def _keep(claims: Claims, claim: Claim, result: bytes, running: set[asyncio.Task[Any]]) -> bytes:
     """What everybody gets: this result, or that of an attempt which was let in meanwhile."""
+    most = claim.request.options.max_response_bytes
+    kept = result if len(result) <= most else None
+    if kept is None:
+        LOGGER.warning("a result is larger than max_response_bytes=%d: it is given, and later calls are told so", most)
     try:
-        await claims.finish_late(claim, result)
+        await claims.finish_late(claim, kept)
     except LeaseLostError:
         standing = await claims.standing(claim)
         if standing is None:
@@ -238,7 +242,7 @@ async def _keep(claims: Claims, claim: Claim, result: bytes, running: set[asynci
         return standing.result
     except StoreUnavailableError as error:
         LOGGER.warning("a result is given, and will be stored later: %s", error)
-        late = asyncio.create_task(store_late(claims, claim, result))
+        late = asyncio.create_task(store_late(claims, claim, kept))
         running.add(late)
         late.add_done_callback(running.discard)
     return result

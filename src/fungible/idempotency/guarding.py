@@ -30,6 +30,8 @@ class Answer(msgspec.Struct, frozen=True):
     extra: tuple[Header, ...] = ()
     unguarded: bool = False
     """No answer yet: the application is to be run as if we were not there."""
+    through: bool = False
+    """The application's own, which is too long to be collected: it sends it itself."""
 
 
 UNGUARDED = Answer(None, unguarded=True)
@@ -95,14 +97,19 @@ class Guard(ABC):
         try:
             # The client may go away, and this be cancelled: the work goes on, for the retry.
             answer = await asyncio.shield(work)
-            if answer.response is not None:
-                await answer.response.send(send, answer.extra)
+            if answer.through:
+                await run.pass_through(send, receive)
+            else:
+                if answer.response is not None:
+                    await answer.response.send(send, answer.extra)
+                await run.refuse()
             run.release()
             if run.task is not None:
                 # What the application does after its answer is part of this request, and its errors are the server's.
                 await asyncio.shield(run.task)
         except BaseException:
             run.watched = False
+            run.hang_up()
             if not work.done():
                 work.add_done_callback(_log_unseen)
             raise

@@ -17,7 +17,7 @@ FOR_LEASES: Final = 10
 """How long it is tried, in leases: then who retries has come long ago."""
 
 
-async def store_late(claims: Claims, claim: Claim, result: bytes, *, ttl_s: float | None = None) -> None:
+async def store_late(claims: Claims, claim: Claim, result: bytes | None, *, ttl_s: float | None = None) -> None:
     """Stores a result when the store is back. Until its lease runs out retries are refused; afterwards one may run."""
     loop = asyncio.get_running_loop()
     until = loop.time() + claim.request.options.lease_s * FOR_LEASES

@@ -6,10 +6,10 @@ Source: draft-ietf-httpapi-idempotency-key-header-07.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from fungible.core.asgi import App
-from fungible.core.errors import SettingError
 from fungible.idempotency.attempts import ATTEMPT, Attempt
 from fungible.idempotency.callers import CallerOf
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
@@ -21,9 +21,9 @@ from fungible.idempotency.leases import Lease
 from fungible.idempotency.options import (
     DEFAULT_LEASE_S,
     DEFAULT_REFUSAL_TTL_S,
+    DEFAULT_RESPONSE_BYTES,
     DEFAULT_TTL_S,
     NOT_BEGUN,
-    OVERHEAD_BYTES,
     AfterCrash,
     Remedy,
     Routes,
@@ -33,7 +33,7 @@ from fungible.idempotency.options import (
 from fungible.idempotency.responses import REPLAYED, StoredResponse, decoded, encoded, expires_header, problem_of
 from fungible.idempotency.running import LOGGER, Run
 from fungible.stores.contract import Store
-from fungible.stores.errors import StoreUnavailableError
+from fungible.stores.errors import RecordTooLargeError, StoreUnavailableError
 from fungible.stores.postures import Deployment, Home, require
 
 
@@ -56,7 +56,8 @@ class IdempotencyMiddleware(Guard):
         anonymous: A request by nobody: `refuse` it (400), or let all of them `share` their keys.
         methods: Of which requests.
         max_body_bytes: Longest body of a request with a key (413).
-        max_response_bytes: Longest response that is kept, headers and body; others are refused (500).
+        max_response_bytes: Longest response that is kept, headers and body, in as many records as it takes. A longer one is
+            sent all the same, and retries are told that it was not kept (409).
         on_unavailable: While the store is away: `refuse` (503), or `open`: run without protection.
         on_error: Where the handler raised: `keep` answers 500 to retries as well, `free` lets them run again.
         after_crash: Where an attempt was cut off: `retry` runs again (at least once), `refuse` never (at most once).
@@ -89,7 +90,7 @@ class IdempotencyMiddleware(Guard):
         anonymous: Literal["refuse", "share"] = "refuse",
         methods: Iterable[str] = ("POST", "PATCH"),
         max_body_bytes: int = 4 << 20,
-        max_response_bytes: int = 960_000,
+        max_response_bytes: int = DEFAULT_RESPONSE_BYTES,
         on_unavailable: Unavailable = "refuse",
         on_error: Remedy = "keep",
         after_crash: AfterCrash = "retry",
@@ -132,10 +133,6 @@ class IdempotencyMiddleware(Guard):
         super().__init__(app, identity=identity, routes=found, drain_s=drain_s)
         self._claims = claims_over(store, instances=instances, machines=machines)
         self._homes = homes_of(store)
-        largest = max(options.max_response_bytes for options in found.each())
-        room = store.guarantees.max_record_bytes - OVERHEAD_BYTES
-        if largest > room:
-            raise SettingError(f"max_response_bytes={largest} is more than fits into a record at {store.home}: {room}")
 
     def homes(self) -> Sequence[Home]:
         """Where this middleware keeps state, for `fungible doctor`."""
@@ -163,23 +160,34 @@ class IdempotencyMiddleware(Guard):
         run.scope[ATTEMPT] = attempt = Attempt(key, request.key, is_lost=lambda: found.lost)
         async with Lease(self._claims, found):
             self.track(run.start())
+            response, status = None, 0
             try:
                 response = await run.response()
-                keep = response.status not in request.options.skip_statuses
-            except ResponseTooLargeError as error:
-                response, keep = problem_of(error), True
+                status = response.status
+                keep = status not in request.options.skip_statuses
+            except ResponseTooLargeError:
+                # It is done, and to say anything else would ask for a second one: the client gets it, and retries can't.
+                status = run.status
+                keep = status not in request.options.skip_statuses
             except Exception:
                 if attempt.kept is False or (attempt.kept is None and request.options.on_error == "free"):
                     await self._free(found)
                     raise
                 response, keep = problem_of(HandlerFailedError()), True
-        if keep if attempt.kept is None else attempt.kept:
-            proven = request.proven or attempt.kept is True
-            return await self._kept(found, response, request.options.kept_s(response.status, proven=proven))
+                status = response.status
+            keep = keep if attempt.kept is None else attempt.kept
+            ttl_s = request.options.kept_s(status, proven=request.proven or attempt.kept is True)
+            result = None if response is None else encoded(response)
+            if keep and result is not None:
+                # Tried again below, where that fails.
+                with suppress(StoreUnavailableError, RecordTooLargeError):
+                    await self._claims.spread(found, result, ttl_s=ttl_s)
+        if keep:
+            return await self._kept(found, response, result, ttl_s)
         if attempt.lost and (standing := await self._standing(found)) is not None:
             return _replay(standing)
         await self._free(found)
-        return Answer(response)
+        return Answer(response, through=response is None)
 
     async def _standing(self, claim: Claim) -> Finished | None:
         """What another attempt has answered meanwhile, as far as the store can be asked."""
@@ -188,8 +196,12 @@ class IdempotencyMiddleware(Guard):
         except StoreUnavailableError:
             return None
 
-    async def _kept(self, claim: Claim, response: StoredResponse, ttl_s: float) -> Answer:
-        result = encoded(response)
+    async def _kept(self, claim: Claim, response: StoredResponse | None, result: bytes | None, ttl_s: float) -> Answer:
+        if response is None:
+            LOGGER.warning(
+                "an answer is longer than max_response_bytes=%d: it is sent, and retries are told that it was not kept",
+                claim.request.options.max_response_bytes,
+            )
         try:
             expires_at = await self._claims.finish_late(claim, result, ttl_s=ttl_s)
         except LeaseLostError:
@@ -202,7 +214,9 @@ class IdempotencyMiddleware(Guard):
             # The effect is there, and to say anything else would ask for a second one.
             LOGGER.warning("an answer is given, and will be stored later: %s", error)
             self.spawn(store_late(self._claims, claim, result, ttl_s=ttl_s), "fungible-idempotency-late")
-            return Answer(response)
+            return Answer(response, through=response is None)
+        if response is None:
+            return Answer(None, through=True)
         return Answer(response, (expires_header(expires_at),))
 
     async def _free(self, claim: Claim) -> None:

@@ -19,8 +19,7 @@ NOT_BEGUN: Final = frozenset({401, 413, 425})
 NOT_DONE: Final = NOT_BEGUN | {403, 408, 429, 503}
 """The same where the effect is undone with them: those that ask for another try (RFC 9110, RFC 6585)."""
 DEFAULT_REFUSAL_TTL_S: Final = 600.0
-OVERHEAD_BYTES: Final = 1024
-"""What a record has beside the response."""
+DEFAULT_RESPONSE_BYTES: Final = 16 << 20
 
 Remedy = Literal["keep", "free"]
 AfterCrash = Literal["retry", "refuse"]
@@ -49,8 +48,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `Retry-After` says in such refusals, in seconds."""
     max_body_bytes: int = 4 << 20
     """Longest body of a request with a key, in bytes (413)."""
-    max_response_bytes: int = 960_000
-    """Longest response that is kept, headers and body, in bytes: others are refused (500), after the effect."""
+    max_response_bytes: int = DEFAULT_RESPONSE_BYTES
+    """Longest response that is kept, headers and body, in bytes, and so much of each is held in memory. A longer one is sent
+    all the same, and retries are told that it was not kept (409); in a transaction its effect is undone (500)."""
     on_unavailable: Unavailable = "refuse"
     """While the store is away: `refuse` (503), or `open`: run without protection."""
     on_error: Remedy = "keep"

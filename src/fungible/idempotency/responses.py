@@ -28,6 +28,11 @@ class StoredResponse(msgspec.Struct, frozen=True, array_like=True):
     """Name and value of each, in order; a name may come several times."""
     body: bytes
 
+    @property
+    def size_bytes(self) -> int:
+        """Headers and body, as `max_response_bytes` counts them."""
+        return sum(len(name) + len(value) + 8 for name, value in self.headers) + len(self.body)
+
     async def send(self, send: Send, extra: Iterable[Header] = ()) -> None:
         """Sends it, with further headers."""
         await send({"type": "http.response.start", "status": self.status, "headers": [*self.headers, *extra]})

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from typing import Any, Final
 
-from fungible.core.asgi import App, Message, Receive, Scope
+from fungible.core.asgi import App, Message, Receive, Scope, Send
 from fungible.idempotency.errors import RequestTooLargeError, ResponseTooLargeError
 from fungible.idempotency.responses import StoredResponse
 
@@ -17,6 +17,7 @@ LOGGER: Final = logging.getLogger("fungible.idempotency")
 UNWIND_S: Final = 5.0
 """How long an application may take to end once its response was refused, before it is cancelled."""
 MAX_DIGITS: Final = 18
+TOO_LONG: Final = "the response is too long to be kept, and its client has gone or gets another answer"
 # Extensions by which bytes would go past the spool, and others that would be lost by it.
 BYPASSES: Final = (
     "http.response.pathsend",
@@ -78,7 +79,15 @@ class Run:
         self._headers: tuple[tuple[bytes, bytes], ...] = ()
         self._parts: list[bytes] = []
         self._over = False
+        """Whether its response is too long, and what becomes of it is to be decided, or was."""
+        self._refused = False
+        self._more = True
+        self._decided = asyncio.Event()
+        self._through: Send | None = None
+        self._client: Receive | None = None
         self._released = asyncio.Event()
+        self._heard = asyncio.Event()
+        """Whether the application may be told that its client has gone."""
         self._whole: asyncio.Future[StoredResponse | None] = asyncio.get_running_loop().create_future()
 
     def start(self) -> asyncio.Task[None]:
@@ -87,6 +96,11 @@ class Run:
         self.task.add_done_callback(self._ended)
         return self.task
 
+    @property
+    def status(self) -> int:
+        """The status of the response, once it has begun."""
+        return self._status
+
     async def _run(self) -> None:
         await self._app(self.scope, self._receive, self._send)
 
@@ -94,7 +108,7 @@ class Run:
         """The whole response, once it is there. The application goes on after `release`.
 
         Raises:
-            ResponseTooLargeError: it is too long. The application has ended.
+            ResponseTooLargeError: it is too long. The application waits for `pass_through` or `refuse`.
             Exception: what the application raised before its response was whole.
         """
         response = await self._whole
@@ -102,19 +116,51 @@ class Run:
             return response
         assert self.task is not None
         if self._over:
-            done, _ = await asyncio.wait({self.task}, timeout=UNWIND_S)
-            if not done:
-                self.task.cancel()
-                await asyncio.wait({self.task})
             raise ResponseTooLargeError(max_bytes=self._max_bytes)
         if self.task.cancelled():
             raise RuntimeError("the application cancelled itself before its response was whole")
         self.task.result()
         raise RuntimeError("the application ended before its response was whole")
 
+    async def pass_through(self, send: Send, receive: Receive) -> None:
+        """Sends what was collected of a response that is too long, and lets the application send the rest, to its end.
+
+        From here on the application has its client as if we were not there.
+        """
+        assert self.task is not None
+        self._client = receive
+        self._heard.set()
+        await send({"type": "http.response.start", "status": self._status, "headers": list(self._headers)})
+        parts, self._parts = self._parts, []
+        for number, part in enumerate(parts, 1):
+            more = self._more or number < len(parts)
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+        self._through = send
+        self._decided.set()
+        await asyncio.wait({self.task})
+
+    async def refuse(self) -> None:
+        """Ends an application whose response is too long, and is not sent."""
+        if not self._over or self._decided.is_set():
+            return
+        self.hang_up()
+        task, self.task = self.task, None
+        assert task is not None
+        done, _ = await asyncio.wait({task}, timeout=UNWIND_S)
+        if not done:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def hang_up(self) -> None:
+        """The client has gone, or gets another answer: whatever of a long response is still to be sent is an error."""
+        self._refused = True
+        self._decided.set()
+
     def release(self) -> None:
         """Lets the application go on: with what it does after its response was sent."""
         self._released.set()
+        self._heard.set()
+        self._decided.set()
 
     async def abandon(self) -> None:
         """Ends the application: what it answered is not sent, so it must not go on as if it were."""
@@ -139,34 +185,50 @@ class Run:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
         # That the client went away is kept from the application: its retry shall have the answer.
-        await self._released.wait()
+        await self._heard.wait()
+        while self._client is not None and not self._released.is_set():
+            if (await self._client())["type"] == "http.disconnect":
+                break
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Message) -> None:
         if self._over:
-            raise OSError("the response is refused, as it is too long to be kept")
+            await self._send_on(message)
+            return
         kind = message["type"]
         if kind == "http.response.start":
             self._status = message["status"]
             self._headers = tuple((bytes(name), bytes(value)) for name, value in message.get("headers", ()))
-            self._grow(sum(len(name) + len(value) + 8 for name, value in self._headers))
+            await self._grow(sum(len(name) + len(value) + 8 for name, value in self._headers))
         elif kind == "http.response.body" and not self._whole.done():
             body: bytes = message.get("body", b"")
-            self._grow(len(body))
             self._parts.append(bytes(body))
-            if not message.get("more_body"):
+            self._more = bool(message.get("more_body"))
+            if await self._grow(len(body)):
+                return
+            if not self._more:
                 self._whole.set_result(StoredResponse(self._status, self._headers, b"".join(self._parts)))
                 self._parts = []
                 # As a server does: once this returns, the client has its answer.
                 await self._released.wait()
 
-    def _grow(self, by: int) -> None:
+    async def _grow(self, by: int) -> bool:
+        """Whether the response has become too long, and what there was of it is sent."""
         self._size += by
-        if self._size > self._max_bytes:
-            self._over = True
-            self._parts = []
-            self._whole.set_result(None)
-            raise OSError("the response is refused, as it is too long to be kept")
+        if self._size <= self._max_bytes:
+            return False
+        self._over = True
+        self._whole.set_result(None)
+        # What is not collected any more must not be made either, until somebody takes it.
+        await self._decided.wait()
+        if self._through is None:
+            raise OSError(TOO_LONG)
+        return True
+
+    async def _send_on(self, message: Message) -> None:
+        if self._refused or self._through is None:
+            raise OSError(TOO_LONG)
+        await self._through(message)
 
 
 def without_bypasses(scope: Scope) -> Scope:

@@ -19,7 +19,15 @@ from fungible.idempotency.claims import Request
 from fungible.idempotency.errors import HandlerFailedError, IdempotencyError, ResponseTooLargeError, Unfinished
 from fungible.idempotency.guarding import Answer, Guard, away
 from fungible.idempotency.identity import Fingerprint, Identity
-from fungible.idempotency.options import DEFAULT_REFUSAL_TTL_S, DEFAULT_TTL_S, NOT_DONE, Remedy, Routes, options_from
+from fungible.idempotency.options import (
+    DEFAULT_REFUSAL_TTL_S,
+    DEFAULT_RESPONSE_BYTES,
+    DEFAULT_TTL_S,
+    NOT_DONE,
+    Remedy,
+    Routes,
+    options_from,
+)
 from fungible.idempotency.responses import REPLAYED, expires_header, problem_of
 from fungible.idempotency.running import LOGGER, Run
 from fungible.idempotency.sql.connections import Adapter, adapter_of, finished, is_away, is_locked
@@ -71,7 +79,8 @@ class TransactionalIdempotency(Guard):
         anonymous: A request by nobody: `refuse` it (400), or let all of them `share` their keys.
         methods: Of which requests.
         max_body_bytes: Longest body of a request with a key (413).
-        max_response_bytes: Longest response that is kept; of others the effect is undone, and the answer is 500.
+        max_response_bytes: Longest response that is kept, in as many rows as it takes; of others the effect is undone, and
+            the answer is 500.
         on_error: Where the handler raised, its effect is undone. `free` lets retries run again, `keep` answers them 500.
         skip_statuses: Responses that are not kept, as they ask for another try; what was written is undone.
         max_keys: How many live keys a caller may have (429).
@@ -102,7 +111,7 @@ class TransactionalIdempotency(Guard):
         anonymous: Literal["refuse", "share"] = "refuse",
         methods: Iterable[str] = ("POST", "PATCH"),
         max_body_bytes: int = 4 << 20,
-        max_response_bytes: int = 960_000,
+        max_response_bytes: int = DEFAULT_RESPONSE_BYTES,
         on_error: Remedy = "free",
         skip_statuses: Iterable[int] = NOT_DONE,
         max_keys: int | None = None,
@@ -207,6 +216,7 @@ class TransactionalIdempotency(Guard):
             keep = response.status not in request.options.skip_statuses
             undo = not self._commits(response.status)
         except ResponseTooLargeError as error:
+            await run.refuse()
             response, keep = problem_of(ResponseTooLargeError(max_bytes=error.max_bytes, undone=True)), True
         except Exception:
             if adapter.broken() or request.options.on_error == "free":

@@ -18,6 +18,7 @@ from fungible.idempotency.claims import Request
 from fungible.idempotency.errors import (
     KeyReusedError,
     OutcomeUnknownError,
+    ResponseNotKeptError,
     TooManyKeysError,
     TransactionError,
     Unfinished,
@@ -32,6 +33,11 @@ T = TypeVar("T")
 FIRST_PAUSE_S: Final = 0.005
 LONGEST_PAUSE_S: Final = 0.25
 QUOTA_RETRY_S: Final = 60.0
+PART_BYTES: Final = 1 << 20
+"""A longer body is kept in several rows: MySQL takes packets of 4 MiB by default in its older releases, and a driver that
+escapes bytes may double them."""
+NOBODY: Final = bytes(32)
+"""The caller of such rows, which count for nobody's quota."""
 
 
 class Pause(NamedTuple):
@@ -105,13 +111,17 @@ class Row:
             TransactionError: the row is not there: the transaction in which it was written has been ended.
         """
         expires_at = self._now() + (ttl_s or self._request.options.ttl_s)
+        expires_ms = math.floor(expires_at * 1000)
+        in_parts = len(response.body) > PART_BYTES
+        if in_parts:
+            yield from self._write_parts(response.body, expires_ms)
         values: dict[str, object] = {
             "key": self._request.key,
             "fingerprint": self._request.fingerprint,
             "status": response.status,
             "headers": encoded_headers(response.headers),
-            "body": response.body,
-            "expires_ms": math.floor(expires_at * 1000),
+            "body": None if in_parts else response.body,
+            "expires_ms": expires_ms,
         }
         done = yield Statement(sql.FINISH[self._dialect], values)
         if not (done.rows or done.affected > 0):
@@ -127,7 +137,9 @@ class Row:
         lock = int.from_bytes(digest_of(self._request.key.encode())[:8], "big", signed=True)
         until, pause_s = self._monotonic() + self._request.options.wait_s, FIRST_PAUSE_S
         while True:
-            if (kept := self._kept((yield Statement(sql.SELECT["postgresql"], {"key": values["key"]})))) is not None:
+            if (
+                kept := (yield from self._kept((yield Statement(sql.SELECT["postgresql"], {"key": values["key"]}))))
+            ) is not None:
                 return kept
             try:
                 claimed = yield Statement(sql.claim_sql(), {**values, "lock": lock, "abandon": self._abandon})
@@ -137,7 +149,9 @@ class Row:
                 return None
             if self._monotonic() >= until:
                 # Unless it was finished between the two statements.
-                if (kept := self._kept((yield Statement(sql.SELECT["postgresql"], {"key": values["key"]})))) is None:
+                if (
+                    kept := (yield from self._kept((yield Statement(sql.SELECT["postgresql"], {"key": values["key"]}))))
+                ) is None:
                     raise Unfinished(retry_after_s=self._request.options.retry_after_s)
                 return kept
             pause_s = yield from self._pause(pause_s, until)
@@ -150,7 +164,7 @@ class Row:
             while True:
                 if (yield Statement(sql.INSERT["mysql"], self._values())).affected > 0:
                     break
-                kept = self._kept((yield Statement(sql.SELECT["mysql"], {"key": self._request.key})))
+                kept = yield from self._kept((yield Statement(sql.SELECT["mysql"], {"key": self._request.key})))
                 if kept is not None:
                     yield Statement(sql.MYSQL_WAIT_AS_BEFORE, {})
                     return kept
@@ -172,7 +186,7 @@ class Row:
                 try:
                     if (yield Statement(sql.INSERT["sqlite"], self._values())).affected > 0:
                         return None
-                    kept = self._kept((yield Statement(sql.SELECT["sqlite"], {"key": self._request.key})))
+                    kept = yield from self._kept((yield Statement(sql.SELECT["sqlite"], {"key": self._request.key})))
                     if kept is not None:
                         return kept
                     yield Statement(sql.DELETE, {"key": self._request.key, "now_ms": self._now_ms()})
@@ -191,7 +205,7 @@ class Row:
         """What a failed claim means for who sent the request."""
         return Unfinished(retry_after_s=self._request.options.retry_after_s) if is_locked(error) else error
 
-    def _kept(self, found: Result) -> Kept | None:
+    def _kept(self, found: Result) -> Plan[Kept | None]:
         """The row that stands, if it has not expired."""
         if not found.rows:
             return None
@@ -202,7 +216,40 @@ class Row:
             raise KeyReusedError
         if status is None:
             raise OutcomeUnknownError
-        return Kept(StoredResponse(status, decoded_headers(bytes(headers)), bytes(body)), expires_ms / 1000)
+        whole = (yield from self._parts()) if body is None else bytes(body)
+        return Kept(StoredResponse(status, decoded_headers(bytes(headers)), whole), expires_ms / 1000)
+
+    def _parts(self) -> Plan[bytes]:
+        """A body that is in rows of its own."""
+        parts: list[bytes] = []
+        left = 1
+        while left:
+            found = yield Statement(sql.SELECT[self._dialect], {"key": self._part(len(parts))})
+            if not found.rows:
+                raise ResponseNotKeptError
+            _, left, _, body, _ = found.rows[0]
+            parts.append(bytes(body))
+        return b"".join(parts)
+
+    def _write_parts(self, body: bytes, expires_ms: int) -> Plan[None]:
+        """Writes a body into rows of its own: what a database takes in one statement is bounded, in MySQL by a packet."""
+        starts = range(0, len(body), PART_BYTES)
+        for number, start in enumerate(starts):
+            key = self._part(number)
+            # Of an earlier life of the key, and not swept yet.
+            yield Statement(sql.DELETE_PART, {"key": key})
+            values: dict[str, object] = {
+                "key": key,
+                "caller": NOBODY,
+                "fingerprint": self._request.fingerprint,
+                "left": len(starts) - 1 - number,
+                "body": body[start : start + PART_BYTES],
+                "expires_ms": expires_ms,
+            }
+            yield Statement(sql.INSERT_PART, values)
+
+    def _part(self, number: int) -> str:
+        return f"{self._request.key}:{number}"
 
     def _now_ms(self) -> int:
         return math.floor(self._now() * 1000)

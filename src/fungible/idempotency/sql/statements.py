@@ -37,6 +37,12 @@ SELECT: Final[dict[Dialect, str]] = {
     "sqlite": _SELECT,
 }
 DELETE: Final = "DELETE FROM fungible_idempotency WHERE record_key = :key AND expires_ms <= :now_ms"
+DELETE_PART: Final = "DELETE FROM fungible_idempotency WHERE record_key = :key"
+INSERT_PART: Final = (
+    "INSERT INTO fungible_idempotency (record_key, caller, fingerprint, status, body, expires_ms) "
+    "VALUES (:key, :caller, :fingerprint, :left, :body, :expires_ms)"
+)
+"""A part of a long body: its status says how many follow."""
 COUNT: Final = "SELECT COUNT(*) FROM fungible_idempotency WHERE caller = :caller AND expires_ms > :now_ms"
 _FINISH: Final = (
     "UPDATE fungible_idempotency SET status = :status, headers = :headers, body = :body, expires_ms = :expires_ms "

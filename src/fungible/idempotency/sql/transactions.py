@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from fungible.idempotency.attempts import Attempt
 from fungible.idempotency.claims import Request
-from fungible.idempotency.errors import TransactionError
+from fungible.idempotency.errors import ResponseTooLargeError, TransactionError
 from fungible.idempotency.responses import REPLAYED, StoredResponse, expires_header, stored_form
 from fungible.idempotency.sql.connections import Adapter, finished, refuse_awaited
 from fungible.idempotency.sql.rows import Row, carry_out, carry_out_sync
@@ -29,6 +29,7 @@ class Transaction(Attempt):
         """The stored response, with the headers that mark it."""
         self._adapter = adapter
         self._row = row
+        self._options = request.options
         self._finished: StoredResponse | None = None
 
     def finish(self, response: object) -> None:
@@ -38,8 +39,13 @@ class Transaction(Attempt):
             response: One of Starlette or FastAPI that does not stream, a `StoredResponse`, or (status, headers, body).
         Raises:
             TypeError: it is none of these.
+            ResponseTooLargeError: it is longer than `max_response_bytes`. Raised out of the transaction it undoes it.
         """
-        self._finished = stored_form(response)
+        form = stored_form(response)
+        most = self._options.max_response_bytes
+        if form.size_bytes > most:
+            raise ResponseTooLargeError(max_bytes=most, undone=True)
+        self._finished = form
 
     async def __aenter__(self) -> Self:
         await finished(self._adapter.check())
