@@ -256,6 +256,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "api-cache": lambda: api("fungible.cache"),
     "api-limits": lambda: api("fungible.limits"),
     "api-adapters-fastapi": lambda: api("fungible.adapters.fastapi", level=3),
+    "api-adapters-fastapi-limits": lambda: api("fungible.adapters.fastapi_limits", level=3),
     "api-adapters-fastapi-tokens": lambda: api("fungible.adapters.fastapi_tokens", level=3),
     "api-adapters-litestar": lambda: api("fungible.adapters.litestar", level=3),
     "api-adapters-flask": lambda: api("fungible.adapters.flask", level=3),

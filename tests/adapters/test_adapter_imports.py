@@ -13,6 +13,7 @@ OWN = {
     "fungible.adapters.sync": set[str](),
     "fungible.sessions": set[str](),
     "fungible.tokens": set[str](),
+    "fungible.adapters.fastapi_limits": {"fastapi", "starlette"},
     "fungible.adapters.fastapi_tokens": {"fastapi", "starlette"},
     "fungible.adapters.fastapi": {"fastapi", "starlette"},
     "fungible.adapters.litestar": {"litestar"},

@@ -8,6 +8,7 @@ from fungible.limits.keys import all_of, by_header, by_route, by_subject, first_
 from fungible.limits.limit import Limit, per_day, per_hour, per_minute, per_second
 from fungible.limits.limiter import Limiter
 from fungible.limits.middleware import LimitMiddleware
+from fungible.limits.requests import limit_request
 
 __all__ = [
     "Decision",
@@ -23,6 +24,7 @@ __all__ = [
     "by_subject",
     "client_address",
     "first_of",
+    "limit_request",
     "limited",
     "per_day",
     "per_hour",

@@ -27,6 +27,7 @@ from fungible.limits.fields import (
 from fungible.limits.limit import Limit
 from fungible.limits.limiter import Limiter, ignore
 from fungible.limits.outages import OnEvent
+from fungible.limits.requests import COUNTING, Counting
 from fungible.stores.contract import Store
 from fungible.stores.postures import Home
 
@@ -113,39 +114,40 @@ class LimitMiddleware:
             await self.app(scope, receive, send)
             return
         scope[ADDRESSES] = self._addresses
-        counts: list[tuple[Limit, Decision]] = []
+        counting = scope[COUNTING] = Counting(self.limiter)
         for limit in self._limits:
-            if limit.narrowed and not limit.concerns(scope):
-                continue
-            key = limit.by(scope)
-            if key is None:
-                continue
-            decision = await self.limiter.take(limit, key)
-            counts.append((limit, decision))
-            if not decision.allowed:
-                fields = refusal_fields(self._over(scope, counts), counts, jitter_s=self._jitter_s())
-                await _refuse(scope, send, limit.name, decision, fields)
+            decision = await counting.count(limit, scope)
+            if decision is not None and not decision.allowed:
+                await self._answer(scope, send, limit.name, decision, counting.counts)
                 return
-        await self._serve(scope, receive, send, counts)
+        await self._serve(scope, receive, send, counting.counts)
+
+    async def _answer(self, scope: Scope, send: Send, name: str, decision: Decision, counts: Counts) -> None:
+        fields = refusal_fields(self._over(scope, counts), counts, jitter_s=self._jitter_s())
+        await _refuse(scope, send, name, decision, fields)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, counts: Counts) -> None:
         begun = False
-        fields = rate_limit_fields([limit for limit, _ in counts], counts) if counts else []
 
         async def send_with_fields(message: Message) -> None:
             nonlocal begun
             if message["type"] in BEGINNINGS:
                 begun = True
-                # A new list: an application may send one response object to several clients.
+                # Its route may have counted it by more. A new list: one response object may be sent to several clients.
+                fields = rate_limit_fields([limit for limit, _ in counts], counts) if counts else []
                 message = {**message, "headers": [*message.get("headers", ()), *fields]}
             await send(message)
 
         try:
             await self.app(scope, receive, send_with_fields)
         except RateLimitedError as error:
-            # By the decorator, or by the application's own hand.
+            # By the route, the decorator, or the application's own hand.
             if begun:
                 raise
+            if counts and counts[-1][1] is error.decision:
+                await self._answer(scope, send, error.limit, error.decision, counts)
+                return
+            fields = rate_limit_fields([limit for limit, _ in counts], counts) if counts else []
             retry_after = str(whole_seconds(min(error.retry_after_s, 1e9)) + self._jitter_s()).encode()
             policies = fields[:1]
             await _refuse(scope, send, error.limit, error.decision, [(b"retry-after", retry_after), *policies])
@@ -153,6 +155,8 @@ class LimitMiddleware:
     def _over(self, scope: Scope, counts: Counts) -> list[Limit]:
         """All limits that a request is under: those that were asked, and those that were not any more."""
         asked = [limit for limit, _ in counts]
+        if asked[-1] not in self._limits:
+            return asked
         later = self._limits[self._limits.index(asked[-1]) + 1 :]
         return asked + [limit for limit in later if limit.concerns(scope) and limit.by(scope) is not None]
 
