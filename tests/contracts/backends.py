@@ -59,6 +59,10 @@ class Backend:
         """Forgets all data."""
         self.server.reset()
 
+    def connections(self) -> set[str]:
+        """Those that its servers have now, each by the other end's address; those of servers among themselves too."""
+        return self.server.peers() if self.server is not None else set()
+
     def now(self) -> float:
         """By the backend's clock."""
         return time.time()

@@ -110,6 +110,10 @@ class _Fleet:
         """How many connections all of them have now, those among themselves included."""
         return sum(server.connections() for server in self.servers)
 
+    def peers(self) -> set[str]:
+        """The other ends of the connections of all of them."""
+        return set().union(*(server.peers() for server in self.servers))
+
 
 class RedisClusterServers(_Fleet):
     """Three masters with a replica each."""

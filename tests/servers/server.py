@@ -164,9 +164,13 @@ class Server:
 
     def connections(self) -> int:
         """How many connections it has now, by the kernel's own table (Linux)."""
+        return len(self.peers())
+
+    def peers(self) -> set[str]:
+        """The other ends of its connections, as `address:port` in hexadecimal."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         mine = f":{self.port:04X}"
-        return sum(1 for row in rows if row[1].endswith(mine) and row[3] == ESTABLISHED)
+        return {row[2] for row in rows if row[1].endswith(mine) and row[3] == ESTABLISHED}
 
     def log(self) -> str:
         """What it has printed."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import os
 import sys
 import threading
 from asyncio import AbstractEventLoop, Task
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, Final, Literal, TypeVar
-from weakref import WeakMethod
 
 from fungible.core.errors import FungibleError, SettingError
+from fungible.core.forks import tell_children
 
 PATIENCE_S: Final = 30.0
 CLOSES_WITHIN_S: Final = 5.0
@@ -133,17 +132,10 @@ class Bridge:
     def _register(self) -> None:
         self._registered = True
         atexit.register(self.close)
-        forget = WeakMethod(self._forget)
+        tell_children(self)
 
-        def forked() -> None:
-            method = forget()
-            if method is not None:
-                method()
-
-        os.register_at_fork(after_in_child=forked)
-
-    def _forget(self) -> None:
-        """After a fork: the thread is the parent's. Whoever of its callers held the lock is not here to release it."""
+    def forked(self) -> None:
+        """In the child of a fork the thread is the parent's. Who held the lock there is not here to release it."""
         self._starting = threading.Lock()
         if self._loop is not None:
             # Never let go of: what it would close and unregister at its end is shared with the parent.

@@ -39,7 +39,7 @@ async def connected(url: str) -> AsyncIterator[Any]:
 
 def pool_of(store: PostgreSQLStore) -> Pool:
     """The connections that it has on this event loop."""
-    return store._database._pools.current()
+    return store._database._pools.here()
 
 
 async def until(condition: Callable[[], bool]) -> None:

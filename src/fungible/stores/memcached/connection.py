@@ -13,7 +13,10 @@ Source: the text protocol, doc/protocol.txt of Memcached.
 
 import asyncio
 from collections import deque
+from functools import partial
 from typing import Final, NamedTuple, cast
+
+from fungible.core.forks import let_go, tell_children
 
 VALUE: Final = b"VALUE "
 END: Final = b"END"
@@ -57,6 +60,8 @@ class Connection(asyncio.Protocol):
         self._writable = asyncio.Event()
         self._writable.set()
         self.closed = False
+        self._forked = False
+        tell_children(self)
 
     async def ask(self, request: bytes, deadline: float) -> Reply:
         """The reply to a request: the item that was asked for, or a line.
@@ -102,10 +107,18 @@ class Connection(asyncio.Protocol):
         self._waiting.clear()
         self._outgoing.clear()
 
+    def forked(self) -> None:
+        """In the child of a fork: the socket is the parent's, also where it has not come into being yet."""
+        self._forked = True
+        if self._transport is not None:
+            let_go(self._transport, self._loop, partial(self.close, "the process was forked"))
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the event loop."""
         # Not an instance of it on uvloop, whose transports only look like one.
         self._transport = cast(asyncio.Transport, transport)
+        if self._forked:
+            self.forked()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""

@@ -100,9 +100,11 @@ class Server:
 
     async def _open(self) -> Connection:
         loop = asyncio.get_running_loop()
+        # Made before its socket: a fork in between finds it.
+        connection = Connection()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                _, connection = await loop.create_connection(Connection, *self._address)
+                await loop.create_connection(lambda: connection, *self._address)
         except (OSError, UnicodeError) as error:
             # Every instance pauses for its own time: they do not come back all at once.
             self._retry_at = loop.time() + self._pause_s * random.uniform(0.5, 1.0)

@@ -1,5 +1,6 @@
 """What a `mysql:` URL says, and one connection as the store uses it."""
 
+import asyncio
 import math
 import ssl
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
 from fungible.core.errors import SettingError
+from fungible.core.forks import let_go, tell_children
 from fungible.core.urls import HomeURL
 from fungible.stores.errors import StoreError, StoreUnavailableError
 from fungible.stores.mysql.failures import is_whole_answer
@@ -57,6 +59,8 @@ class Connection:
         # Kept, since a cancelled call makes the driver forget it after a polite close, which waits until what was
         # written is gone: for ever, at a server that does not read.
         self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        tell_children(self)
         self.last_used = 0.0
         self.expired = False
         """Whether it was ended because its call's time was over."""
@@ -91,6 +95,10 @@ class Connection:
         """Ends it at once; whoever waits for an answer gets an error."""
         self._transport.abort()
         self._raw.close()
+
+    def forked(self) -> None:
+        """In the child of a fork: the socket is the parent's."""
+        let_go(self._transport, self._loop, self.abort)
 
     def expire(self) -> None:
         """Ends it at once, for its call's time is over."""

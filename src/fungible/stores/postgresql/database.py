@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 
 from fungible.core.errors import FungibleError
+from fungible.stores.loops import PerLoop
 from fungible.stores.postgresql.connecting import Settings
 from fungible.stores.postgresql.failures import MISSING_TABLES, ROLLED_BACK, our_error
 from fungible.stores.postgresql.pool import Pool
-from fungible.stores.postgresql.pools import Pools
 from fungible.stores.postgresql.statements import Statements
 from fungible.stores.postgresql.tables import Tables
 
@@ -29,11 +29,11 @@ class Database:
         self._sweep_every_s = sweep_every_s
         self._batch = batch
         self._tables = Tables(settings, statements)
-        self._pools = Pools(self._new_pool)
+        self._pools = PerLoop(self._new_pool)
 
     def deadline(self) -> float:
         """When an operation that begins now must have ended, by the event loop's clock."""
-        return self._pools.current().loop.time() + self._timeout_s
+        return self._pools.here().loop.time() + self._timeout_s
 
     async def rows(self, deadline: float, sql: str, *args: object) -> list[Any]:
         """The rows of one statement.
@@ -42,7 +42,7 @@ class Database:
             StoreUnavailableError: there was no answer by the deadline, or an error for one.
             NotMigratedError: the tables are missing.
         """
-        pool = self._pools.current()
+        pool = self._pools.here()
         try:
             if not pool.ready:
                 await self._tables.make_ready(pool, deadline)
@@ -52,14 +52,14 @@ class Database:
 
     async def ping(self) -> None:
         """Raises an error unless the server is there, lets us in, takes writes, and has the tables."""
-        pool = self._pools.current()
+        pool = self._pools.here()
         if not pool.ready:
             await self._ours(self._tables.make_ready(pool, self.deadline()))
         await self._ours(self._tables.check(pool))
 
     async def applied(self) -> int:
         """The number of the last migration that was applied."""
-        return await self._ours(self._tables.applied(self._pools.current()))
+        return await self._ours(self._tables.applied(self._pools.here()))
 
     async def migrate(self) -> list[int]:
         """Applies the migrations that are missing."""
@@ -77,7 +77,9 @@ class Database:
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop."""
-        await self._pools.aclose()
+        pool = self._pools.taken_out()
+        if pool is not None:
+            await pool.aclose()
 
     def _new_pool(self) -> Pool:
         pool = Pool(self._settings.connect, size=self._settings.pool_size, timeout_s=self._timeout_s)

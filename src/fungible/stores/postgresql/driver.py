@@ -1,12 +1,13 @@
 """The one place that imports asyncpg, which has no types of its own."""
 
+from asyncio import BaseTransport
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs]
 from asyncpg import exceptions as pg  # pyright: ignore[reportMissingTypeStubs]
 
-__all__ = ["Connection", "open_connection", "pg"]
+__all__ = ["Connection", "open_connection", "pg", "transport_of"]
 
 
 class Connection(Protocol):
@@ -31,6 +32,13 @@ class Connection(Protocol):
     def terminate(self) -> None:
         """Ends it at once; whoever waits for an answer gets an error."""
         ...
+
+
+def transport_of(connection: Connection) -> BaseTransport:
+    """What a connection talks over; asyncpg shows it to nobody."""
+    inside: Any = connection
+    transport: BaseTransport = inside._transport
+    return transport
 
 
 async def open_connection(arguments: Mapping[str, Any]) -> Connection:

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-from fungible.stores.postgresql.driver import Connection, pg
+from fungible.core.forks import let_go, tell_children
+from fungible.stores.postgresql.driver import Connection, pg, transport_of
 from fungible.stores.postgresql.failures import WRONG_SERVER
 
 FIRST_PAUSE_S: Final = 0.05
@@ -43,6 +44,7 @@ class Pool:
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = 0.0
         self._closed = False
+        tell_children(self)
 
     @property
     def connections(self) -> int:
@@ -104,6 +106,11 @@ class Pool:
         self._least_idle = len(self._idle)
         for connection in unused:
             self._drop(connection)
+
+    def forked(self) -> None:
+        """In the child of a fork: the sockets are the parent's."""
+        for connection in self._open:
+            let_go(transport_of(connection), self.loop, connection.terminate)
 
     async def aclose(self) -> None:
         """Ends all connections, and the calls that are under way."""

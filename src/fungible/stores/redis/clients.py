@@ -1,6 +1,5 @@
 """What a store talks through, by its URL: one server, whom Sentinel names, or a Cluster."""
 
-import asyncio
 from collections.abc import Awaitable
 from functools import partial
 from time import monotonic
@@ -64,33 +63,3 @@ def open_client(settings: Settings) -> Client:
     find = partial(dial, settings.addresses[0], settings, database=settings.database)
     link = Link(find, home=settings.home, timeout_s=settings.timeout_s)
     return Single(link, timeout_s=settings.timeout_s)
-
-
-class Clients:
-    """One client for each event loop: so no two threads, and no parent and child of a fork, talk over one connection."""
-
-    def __init__(self, settings: Settings) -> None:
-        """Opens nothing yet."""
-        self._settings = settings
-        self._by_loop: dict[asyncio.AbstractEventLoop, Client] = {}
-        self._latest: tuple[asyncio.AbstractEventLoop | None, Client | None] = (None, None)
-
-    def here(self) -> Client:
-        """That of the event loop that runs."""
-        loop = asyncio.get_running_loop()
-        known, client = self._latest
-        if known is not loop or client is None:
-            client = self._by_loop.get(loop)
-            if client is None:
-                for ended in [other for other in list(self._by_loop) if other.is_closed()]:
-                    self._by_loop.pop(ended, None)
-                client = self._by_loop[loop] = open_client(self._settings)
-            self._latest = (loop, client)
-        return client
-
-    async def aclose(self) -> None:
-        """Closes that of the event loop that runs."""
-        client = self._by_loop.pop(asyncio.get_running_loop(), None)
-        self._latest = (None, None)
-        if client is not None:
-            await client.aclose()

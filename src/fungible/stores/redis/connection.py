@@ -3,11 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Any, Final, TypeAlias, cast
 
 import hiredis
 
+from fungible.core.forks import let_go, tell_children
 from fungible.stores.errors import StoreUnavailableError
 
 Word: TypeAlias = str | bytes | int
@@ -55,6 +57,8 @@ class Connection(asyncio.Protocol):
         self._heard = False
         """Whether anything has arrived since."""
         self._transport: asyncio.Transport
+        self._forked = False
+        tell_children(self)
 
     def send(self, command: bytes, deadline: float) -> asyncio.Future[Reply]:
         """Sends a packed command.
@@ -114,11 +118,19 @@ class Connection(asyncio.Protocol):
         self.end("the store was closed")
         await asyncio.shield(self._gone)
 
+    def forked(self) -> None:
+        """In the child of a fork: the socket is the parent's, also where it has not come into being yet."""
+        self._forked = True
+        if hasattr(self, "_transport"):
+            let_go(self._transport, self._loop, partial(self.end, "the process was forked"))
+
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """There is a socket."""
         self._transport = cast(asyncio.Transport, transport)
+        if self._forked:
+            self.forked()
 
     def data_received(self, data: bytes) -> None:
         """Hands out the replies that have become complete."""

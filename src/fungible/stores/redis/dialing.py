@@ -38,10 +38,10 @@ async def dial(
     """
     loop = asyncio.get_running_loop()
     host, port = address
+    # Made before its socket: a fork in between finds it.
+    connection = Connection(home=settings.home, timeout_s=settings.timeout_s)
     try:
-        transport, connection = await loop.create_connection(
-            lambda: Connection(home=settings.home, timeout_s=settings.timeout_s), host, port, ssl=settings.tls
-        )
+        transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=settings.tls)
     except UnicodeError as error:
         # From the codec for host names of other scripts.
         raise RefusedError(home=settings.home, reason=f"the host name {host!r} can't be one: {error}") from error

@@ -2,6 +2,7 @@
 
 import os
 import re
+from functools import partial
 from typing import Final, cast
 
 from hiredis import ReplyError
@@ -34,7 +35,8 @@ from fungible.stores.errors import (
     RecordTooLargeError,
     StoreUnavailableError,
 )
-from fungible.stores.redis.clients import Clients
+from fungible.stores.loops import PerLoop
+from fungible.stores.redis.clients import open_client
 from fungible.stores.redis.connection import Reply, Word
 from fungible.stores.redis.failures import reason_of
 from fungible.stores.redis.records import (
@@ -79,7 +81,7 @@ class RedisStore:
         self._records = f"{settings.prefix}r:"
         self._rates = f"{settings.prefix}l:"
         self._feeds = f"{settings.prefix}f:"
-        self._clients = Clients(settings)
+        self._clients = PerLoop(partial(open_client, settings))
 
     @classmethod
     def from_url(cls, url: HomeURL, *, timeout_s: float) -> "RedisStore":
@@ -197,7 +199,9 @@ class RedisStore:
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
-        await self._clients.aclose()
+        client = self._clients.taken_out()
+        if client is not None:
+            await client.aclose()
 
     async def _run(self, script: Script, key: str, words: list[Word], repeatable: bool = False) -> Reply:
         reply = await self._clients.here().call(key, ("EVALSHA", script.sha1, 1, key, *words), repeatable=repeatable)

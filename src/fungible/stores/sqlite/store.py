@@ -32,6 +32,7 @@ from fungible.stores.contract import (
     check_ttl,
 )
 from fungible.stores.errors import InvalidRecordError, StoreUnavailableError
+from fungible.stores.loops import PerLoop
 from fungible.stores.sqlite import statements
 from fungible.stores.sqlite.serving import Serving
 from fungible.stores.sqlite.worker import Job, Worker, Workers
@@ -69,6 +70,7 @@ class SQLiteStore:
         self._timeout_s = timeout_s
         self._now = now
         self._workers = Workers(partial(_serve, path=self._path, home=self.home, full=durability == "full", now=now))
+        self._loops = PerLoop(asyncio.get_running_loop)
         # Whoever drops the store ends its thread; so does the interpreter's exit.
         weakref.finalize(self, self._workers.abandon)
 
@@ -171,7 +173,7 @@ class SQLiteStore:
 
     async def _ask(self, run: Callable[[Connection, float], T], *, writes: bool) -> T:
         """Has the thread do it, and waits for the answer until the deadline."""
-        loop = asyncio.get_running_loop()
+        loop = self._loops.here()
         future: Future[T] = loop.create_future()
         worker = self._workers.submit(Job(run, writes, loop, future))
         late = loop.call_later(self._timeout_s, self._give_up, future, worker)
