@@ -134,6 +134,53 @@ def test_an_error_never_shows_the_password(text: str) -> None:
         seen = seen.__cause__
 
 
+SCHEMES = [
+    *("redis", "rediss", "redis+sentinel", "redis+cluster", "redis+unix", "valkey", "postgresql", "postgres", "mysql"),
+    *("mariadb", "memcached", "smtp", "s3", "ldap"),
+]
+ODD = ["opensesame1/2", "opensesame1?b=2", "12#opensesame", "/opensesame", "#opensesame", "open%sesame", "open%zsesame"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("form", ["{}://:{}@host", "{}://ada:{}@host:1/0?prefix=x", "{}://{}@host", "{}://a,{}@b/m"])
+@pytest.mark.parametrize("password", ODD)
+def test_a_password_that_is_not_percent_encoded_is_refused_and_never_leads_elsewhere(
+    scheme: str, form: str, password: str
+) -> None:
+    with pytest.raises(SettingError, match="percent-encode") as error:
+        parse_home_url(form.format(scheme, password))
+    assert not any(part in str(error.value) for part in ("sesame", "opensesame1", "ada", "12"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://:a@b/2@host",
+        "redis://:a@b?c@host",
+        "redis://:a@b#c@host",
+        "redis://host/0#1",
+        "redis://host?prefix=a@b",
+        "redis://u:p[@host",
+        "sqlite:///a#b.db",
+        "redis://:a\nb@host",
+        "redis://:a\tb@host",
+    ],
+)
+def test_a_url_that_two_readers_would_take_for_two_places_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="percent-encode"):
+        parse_home_url(text)
+
+
+def test_a_file_may_have_an_at_sign_in_its_name() -> None:
+    assert parse_home_url("sqlite:////home/ada@example.org/a.db").path == "/home/ada@example.org/a.db"
+
+
+def test_what_python_shows_of_a_url_has_no_secrets() -> None:
+    url = parse_home_url("redis://ada:open-sesame@host:6379/0?sentinel_password=open-sesame")
+    assert repr(url) == "<HomeURL redis://host:6379/0>"
+    assert "open-sesame" not in f"{url} {[url]} {url!r}"
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_any_text_is_a_url_or_refused(text: str) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fungible.core.errors import SettingError
+from fungible.core.urls import parse_home_url
 from fungible.doctor.settings import Settings, find_settings, load_settings
 
 TEXT = 'instances = 3\nmachines = 2\n[homes]\nsession = "redis://user:${PASSWORD}@${HOST}/0"\n'
@@ -64,3 +65,38 @@ def test_a_file_that_says_something_else_is_refused_by_name(tmp_path: Path, name
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingError, match="can't be read"):
         load_settings(tmp_path / "fungible.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "filled"),
+    [
+        ("redis://:${X}@cache/0", "1/2?3#4@5%:", "redis://:1%2F2%3F3%234%405%25%3A@cache/0"),
+        ("redis://${X}:pw@cache/0", "a@b", "redis://a%40b:pw@cache/0"),
+        ("redis://u:a${X}b@cache/0", "/", "redis://u:a%2Fb@cache/0"),
+        ("${X}", "redis://:pw@cache/0?prefix=a", "redis://:pw@cache/0?prefix=a"),
+        ("${X}?timeout_s=1", "redis://:pw@cache/0", "redis://:pw@cache/0?timeout_s=1"),
+        ("${X}://cache/0", "rediss", "rediss://cache/0"),
+        ("redis+cluster://${X}", "a:1,[::1]:2", "redis+cluster://a:1,[::1]:2"),
+        ("redis+sentinel://:pw@${X}/main?db=1", "a:1,b:2", "redis+sentinel://:pw@a:1,b:2/main?db=1"),
+        ("sqlite:///${X}/a.db", "/var/50%#1?", "sqlite:////var/50%25%231%3F/a.db"),
+        (
+            "redis+sentinel://a/m?sentinel_password=${X}",
+            "a&b=+c",
+            "redis+sentinel://a/m?sentinel_password=a%26b%3D%2Bc",
+        ),
+        ("rediss://cache?ca=${X}", "/etc/my ca.pem", "rediss://cache?ca=/etc/my%20ca.pem"),
+        ("redis://cache?${X}", "prefix=a&timeout_s=1", "redis://cache?prefix=a&timeout_s=1"),
+    ],
+)
+def test_a_variable_stands_in_a_url_as_what_it_is(tmp_path: Path, url: str, value: str, filled: str) -> None:
+    path = write(tmp_path, "fungible.toml", f'[homes]\nsession = "{url}"\n')
+    assert load_settings(path, {"X": value}).homes == {"session": filled}
+
+
+@pytest.mark.parametrize("value", ["1/2", "12#34", "a?b", "p@ss", "100%"])
+@pytest.mark.parametrize("url", ["redis://:${X}@cache/0", "postgresql://ada:${X}@db/app", "mysql://ada:${X}@db/app"])
+def test_no_password_from_the_environment_changes_which_home_is_judged(tmp_path: Path, url: str, value: str) -> None:
+    path = write(tmp_path, "fungible.toml", f'[homes]\nsession = "{url}"\n')
+    parsed = parse_home_url(load_settings(path, {"X": value}).homes["session"])
+    assert parsed.password == value
+    assert parsed.redacted == parse_home_url(url.replace("${X}", "pw")).redacted

@@ -1,10 +1,16 @@
 """URLs that name a home: `redis://user:secret@host:6379/0?timeout_s=1`."""
 
+import re
 from collections.abc import Mapping
-from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Final, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from fungible.core.errors import SettingError
+
+HALF_ENCODED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+OF_FILES: Final = ("sqlite", "file")
+"""Schemes of URLs that have no login, and whose paths may have any character."""
+ENCODE: Final = "percent-encode what stands in a password or a name: / as %2F, ? as %3F, # as %23, @ as %40, % as %25"
 
 
 class HomeURL(NamedTuple):
@@ -18,6 +24,10 @@ class HomeURL(NamedTuple):
     path: str
     """What follows the hosts, without its leading slash."""
     options: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        """For logs and tracebacks: without secrets."""
+        return f"<{type(self).__name__} {self.redacted}>"
 
     @property
     def redacted(self) -> str:
@@ -72,17 +82,24 @@ def parse_home_url(text: str) -> HomeURL:
     """Takes a URL apart.
 
     Raises:
-        SettingError: `text` is no URL. The message never holds the password.
+        SettingError: `text` is no URL, or can be read in two ways, since a password in it is not percent-encoded. The
+            message never holds any part of it but the scheme.
     """
+    if any(mark in text.strip() for mark in "\t\r\n"):
+        # urlsplit passes over them, and a password would be another one.
+        raise SettingError(f"there is a tab or a line break within the URL: {ENCODE}")
     try:
         parts = urlsplit(text)
     except ValueError:
         # The words of urlsplit may quote the login.
-        raise SettingError("a URL such as redis://localhost was expected; this one can't be taken apart") from None
+        raise SettingError(
+            f"a URL such as redis://localhost was expected; this one can't be taken apart: {ENCODE}"
+        ) from None
     if not parts.scheme:
         raise SettingError("a URL with a scheme was expected, such as redis://localhost, sqlite:///data.db or memory:")
     if not parts.netloc and "@" in parts.path and not text.startswith(f"{parts.scheme}:///"):
         raise SettingError(f"{parts.scheme}: the login and the host must follow two slashes: {parts.scheme}://…")
+    _refuse_ambiguity(parts)
     login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
     return HomeURL(
@@ -93,6 +110,19 @@ def parse_home_url(text: str) -> HomeURL:
         path=unquote(parts.path[1:] if parts.netloc or text.startswith(f"{parts.scheme}:///") else parts.path),
         options=dict(parse_qsl(parts.query, keep_blank_values=True)),
     )
+
+
+def _refuse_ambiguity(parts: SplitResult) -> None:
+    """Refuses what another reader may take for another host, or for another file.
+
+    Source: RFC 3986 section 3.2: the authority ends at the first "/", "?" or "#", also within what was meant as a password.
+    """
+    if parts.scheme not in OF_FILES and "@" in f"{parts.path}{parts.query}{parts.fragment}":
+        raise SettingError(f"{parts.scheme}: an @ stands behind the host's place: {ENCODE}")
+    if parts.fragment:
+        raise SettingError(f"{parts.scheme}: a # stands in the URL, and nothing reads what follows it: {ENCODE}")
+    if HALF_ENCODED.search(parts.netloc.rpartition("@")[0]):
+        raise SettingError(f"{parts.scheme}: a % in the login is not followed by two hexadecimal digits: {ENCODE}")
 
 
 def _host(text: str, scheme: str) -> tuple[str, int | None]:

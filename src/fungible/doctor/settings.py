@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Struct
@@ -20,7 +21,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     instances: int | None = None
     machines: int | None = None
     homes: dict[str, str] = {}
-    """URL by kind of state; `${NAME}` in it is taken from the environment."""
+    """URL by kind of state; `${NAME}` in it is taken from the environment, and percent-encoded where it is a part."""
 
 
 def find_settings(directory: Path) -> Path | None:
@@ -65,6 +66,24 @@ def _filled(text: str, environ: Mapping[str, str], seat: str) -> str:
     def value(found: re.Match[str]) -> str:
         if found[1] not in environ:
             raise SettingError(f"{seat}: the environment has no {found[1]}")
-        return environ[found[1]]
+        return _encoded(environ[found[1]], text[: found.start()], text[found.end() :])
 
     return VARIABLE.sub(value, text)
+
+
+def _encoded(value: str, before: str, after: str) -> str:
+    """A variable's value as it must stand at its place in a URL: what is a character of a password ends no host there.
+
+    As it is where it is a URL or its beginning, the hosts, or whole options.
+    """
+    scheme, _, start = before.partition(":")
+    if not scheme or not start:
+        return value
+    in_options = "?" in start
+    if in_options:
+        return quote(value, safe="/:,") if "=" in re.split("[?&]", start)[-1] else value
+    authority = start.removeprefix("//")
+    if start.startswith("//") and "/" not in authority:
+        in_login = "@" in re.split("[/?#]", VARIABLE.sub("", after))[0]
+        return quote(value, safe="") if in_login else value
+    return quote(value, safe="/:")
