@@ -101,6 +101,65 @@ async def test_a_rate_may_be_very_fast_or_very_slow(open_store: Open) -> None:
     assert abs(refused.retry_after_s - slow.period_s) < SLACK_S
 
 
+CENTURY_S = 100 * 365.25 * 86_400
+MOST = 999_999_999_999_999
+EXTREMES = {
+    "one in a century": Rate(limit=1, period_s=CENTURY_S),
+    "one in a century on average, two at once": Rate(limit=1, period_s=CENTURY_S / 2, burst=2),
+    "a burst of a century": Rate(limit=1, period_s=1, burst=int(CENTURY_S)),
+    "as many as there are in a microsecond": Rate(limit=MOST, period_s=1e-6),
+    "as many as there are in ten years": Rate(limit=MOST, period_s=3.15e8),
+    "as many as there are at once": Rate(limit=1, period_s=1e-9, burst=MOST),
+    "one in a nanosecond": Rate(limit=1, period_s=1e-9),
+}
+
+
+@pytest.mark.parametrize("rate", EXTREMES.values(), ids=EXTREMES)
+async def test_a_rate_at_the_end_of_the_range_is_counted_exactly(open_store: Open, rate: Rate) -> None:
+    store, other = open_store(), open_store()
+    burst = rate.burst or rate.limit
+    slack = math.ceil(SLACK_S * 1e6 / rate.interval_us)
+    for cost in (burst + 1, 10**30, 10**400):
+        never = await store.take("r", rate, cost=cost)
+        assert (never.allowed, never.remaining, never.retry_after_s) == (False, burst, math.inf)
+    half = await store.take("r", rate, cost=burst - burst // 2)
+    assert half.allowed
+    assert 0 <= half.remaining - burst // 2 <= slack
+    if burst > 1:
+        rest = await other.take("r", rate, cost=burst // 2)
+        assert rest.allowed
+        assert rest.remaining <= slack
+    whole_s = rate.tolerance_us / 1e6
+    refused = await other.take("r", rate, cost=burst)
+    # Those that are there again at once leave nothing to be refused.
+    if whole_s > SLACK_S:
+        assert not refused.allowed
+        assert abs(refused.retry_after_s - whole_s) < SLACK_S
+        assert abs(refused.reset_after_s - whole_s) < SLACK_S
+
+
+@pytest.mark.parametrize(
+    ("limit", "period_s", "burst"),
+    [
+        (0, 1, 0),
+        (MOST + 1, 1, 1),
+        (10**400, 1, 1),
+        (1, 1, MOST + 1),
+        (1, 1, 10**400),
+        (1, 0, 0),
+        (1, math.nan, 0),
+        (1, math.inf, 0),
+        (1, CENTURY_S * 1.01, 0),
+        (1, CENTURY_S / 2, 3),
+        (1, 1, -1),
+        (MOST, 1e300, 1),
+    ],
+)
+def test_there_is_no_rate_outside_the_range(limit: int, period_s: float, burst: int) -> None:
+    with pytest.raises(InvalidRecordError, match="100 years"):
+        Rate(limit=limit, period_s=period_s, burst=burst)
+
+
 async def test_rates_records_and_feeds_of_one_name_are_apart(open_store: Open) -> None:
     store = open_store()
     await store.put("s", {"a": b"1"}, ttl_s=60)

@@ -74,6 +74,18 @@ async def test_a_share_is_never_less_than_one_request_costs() -> None:
     assert [(await limiter.take(shared)).allowed for _ in range(2)] == [True, False]
 
 
+@pytest.mark.parametrize("instances", [2, 1000])
+@pytest.mark.parametrize(("limit", "burst"), [(1, 1), (1, 10), (10, 1), (999_999_999_999_999, 1)])
+async def test_a_share_of_the_slowest_limit_is_a_limit_too(instances: int, limit: int, burst: int) -> None:
+    clock = Time()
+    limiter = limiter_over(away(clock), clock, instances=instances)
+    shared = limit_of(limit, per_s=3.1e8, burst=burst, on_unavailable="share")
+    answers = [await limiter.take(shared) for _ in range(burst + 1)]
+    assert answers[0].allowed
+    assert not answers[-1].allowed
+    assert {answer.counted for answer in answers} == {"here"}
+
+
 async def test_while_it_is_away_one_request_a_second_asks_it_and_the_others_do_not_wait() -> None:
     clock = Time()
     store, limit = away(clock), limit_of(on_unavailable="open")

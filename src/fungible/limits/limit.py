@@ -17,12 +17,13 @@ from fungible.core.routes import Pattern, method_of, methods_of, route_path
 from fungible.core.structured import string
 from fungible.limits.addresses import by_address
 from fungible.limits.keys import By, safe
-from fungible.stores.contract import MAX_TTL_S, Rate
+from fungible.stores.contract import MAX_TAKEN, MAX_TTL_S, Rate
+from fungible.stores.errors import InvalidRecordError
 
 OnUnavailable = Literal["open", "closed", "share"]
 NAME: Final = re.compile(r"[A-Za-z0-9._~-]{1,64}")
-LARGEST: Final = 999_999_999_999_999
-"""Of integers in a structured field (RFC 9651 section 3.3.1)."""
+LONGEST_SHARE_S: Final = 50 * 365.25 * 86_400
+"""In which an instance's share is there again, if it would take longer: no outage is as long."""
 
 
 class Limit:
@@ -71,7 +72,10 @@ class Limit:
         if not callable(by) or inspect.iscoroutinefunction(by):
             raise SettingError(f"{name}: by={by!r} must be a plain function that takes the ASGI scope")
         self.name = name
-        self.rate = Rate(limit=limit, period_s=per_s, burst=burst)
+        try:
+            self.rate = Rate(limit=limit, period_s=per_s, burst=burst)
+        except InvalidRecordError as error:
+            raise SettingError(f"{name}: {error}") from None
         self.burst = burst
         self.cost = cost
         self.by = by
@@ -116,18 +120,19 @@ class Limit:
         But for the burst, of which each has 1 or the cost of one request at least.
         """
         burst = max(self.burst // instances, cost, 1)
-        return Rate(limit=self.rate.limit, period_s=self.rate.period_s * instances, burst=burst)
+        period_s = min(self.rate.period_s * instances, LONGEST_SHARE_S * self.rate.limit / burst)
+        return Rate(limit=self.rate.limit, period_s=period_s, burst=burst)
 
 
 def _check(name: str, limit: int, *, per_s: float, burst: int, cost: int) -> None:
     if not NAME.fullmatch(name):
         raise SettingError(f"a limit's name has 1-64 letters, digits, -, ., _ and ~; this has not: {name!r}")
-    if not 1 <= limit <= LARGEST:
-        raise SettingError(f"{name}: limit={limit!r} must be 1 or more")
+    if not 1 <= limit <= MAX_TAKEN:
+        raise SettingError(f"{name}: limit={limit!r} must be from 1 to {MAX_TAKEN}")
     if not 0 < per_s < MAX_TTL_S:
         raise SettingError(f"{name}: per_s={per_s!r} must be above 0 and at most ten years")
-    if not 1 <= burst <= LARGEST:
-        raise SettingError(f"{name}: burst={burst!r} must be 1 or more")
+    if not 1 <= burst <= MAX_TAKEN:
+        raise SettingError(f"{name}: burst={burst!r} must be from 1 to {MAX_TAKEN}")
     if not 1 <= cost <= burst:
         raise SettingError(f"{name}: cost={cost!r} must be from 1 to the burst, {burst}: more would never be allowed")
 

@@ -15,6 +15,10 @@ from fungible.stores.errors import InvalidRecordError, RecordTooLargeError
 MAX_NAME_BYTES: Final = 512
 MAX_RECORD_BYTES: Final = 1 << 20
 MAX_TTL_S: Final = 10 * 366 * 86_400.0
+MAX_TAKEN: Final = 999_999_999_999_999
+"""Of limits and bursts: the largest integer of a structured field (RFC 9651 section 3.3.1)."""
+MAX_BURST_S: Final = 100 * 365.25 * 86_400
+"""In which a whole burst must be there again: in microseconds from now, exact in a double and far from 64 bits."""
 MAX_GOOD_NAMES: Final = 1000
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -97,15 +101,26 @@ class Record(Struct, frozen=True, gc=False):
 
 
 class Rate(Struct, frozen=True, kw_only=True):
-    """How much may be taken: `limit` in each `period_s` on average, `burst` at once (by default `limit`)."""
+    """How much may be taken: `limit` in each `period_s` on average, `burst` at once (by default `limit`).
+
+    All stores count the same rates, exactly: limits and bursts up to 999,999,999,999,999, whose whole burst is there again
+    within a hundred years. What comes back faster than one in a microsecond comes back at that speed.
+
+    Raises:
+        InvalidRecordError: it is none of these.
+    """
 
     limit: int
     period_s: float
     burst: int = 0
 
     def __post_init__(self) -> None:
-        if self.limit < 1 or not 0 < self.period_s < MAX_TTL_S or self.burst < 0:
-            raise InvalidRecordError(f"a rate needs a limit of 1 or more, and a period above 0 s: {self}")
+        counts = 1 <= self.limit <= MAX_TAKEN and 0 <= self.burst <= MAX_TAKEN
+        if not (counts and 0 < self.period_s <= MAX_BURST_S * self.limit and self.tolerance_us <= MAX_BURST_S * 1e6):
+            raise InvalidRecordError(
+                f"a rate needs a limit from 1 to {MAX_TAKEN}, a period above 0 s, and a burst that is there again "
+                f"within 100 years: {self}"
+            )
 
     @property
     def interval_us(self) -> int:
@@ -116,6 +131,10 @@ class Rate(Struct, frozen=True, kw_only=True):
     def tolerance_us(self) -> int:
         """Microseconds of the future that may be used up at once: the burst."""
         return self.interval_us * (self.burst or self.limit)
+
+    def wanted_us(self, cost: int) -> int:
+        """Microseconds that a cost uses up; for any cost above the burst one more than the burst has, and no more."""
+        return min(cost * self.interval_us, self.tolerance_us + 1)
 
 
 class Taken(Struct, frozen=True):

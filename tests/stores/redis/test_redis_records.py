@@ -5,6 +5,7 @@ import random
 from collections.abc import Mapping
 
 import pytest
+from contracts.rates import rates
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_drills import counting, opened, say, until
@@ -15,7 +16,6 @@ from fungible.stores import (
     REMOVED,
     ConflictError,
     GoneError,
-    InvalidRecordError,
     Rate,
     Record,
 )
@@ -166,16 +166,12 @@ def test_a_tombstone_does_not_look_like_a_record_to_any_incarnation(url: str) ->
     asyncio.run(run())
 
 
-rates = st.builds(
-    Rate,
-    limit=st.integers(1, 10**7),
-    period_s=st.floats(0.001, 3e8, allow_subnormal=False),
-    burst=st.integers(0, 20),
-)
-
-
 @settings(max_examples=60, deadline=None)
-@given(rate=rates, costs=st.lists(st.integers(1, 10), min_size=1, max_size=8), chance=st.integers())
+@given(
+    rate=rates(st.integers(1, 10**7), st.floats(0.001, 3e8, allow_subnormal=False), st.integers(0, 20)),
+    costs=st.lists(st.integers(1, 10), min_size=1, max_size=8),
+    chance=st.integers(),
+)
 def test_rates_agree_to_the_microsecond_with_the_rule(
     redis_server: RedisServer, rate: Rate, costs: list[int], chance: int
 ) -> None:
@@ -189,21 +185,8 @@ def test_rates_agree_to_the_microsecond_with_the_rule(
                 after = int(say(redis_server, "GET", f"fungible:l:{key}") or 0)
                 # When it was there: not known, but for how far ahead of it the arrival time is kept.
                 now = after - round(taken.reset_after_s * 1e6)
-                if taken.reset_after_s < 4e9 and after:
+                if after:
                     assert gcra(before, now, rate, cost) == (after, taken)
-
-    if rate.tolerance_us < 1 << 52:
-        asyncio.run(run())
-
-
-def test_a_rate_that_no_number_of_the_server_can_count_is_refused(url: str) -> None:
-    async def run() -> None:
-        async with opened(url) as store:
-            with pytest.raises(InvalidRecordError, match="142 years"):
-                await store.take("r", Rate(limit=1, period_s=3e8, burst=1000))
-            # Beyond the burst any cost is refused, however large.
-            taken = await store.take("r", Rate(limit=1, period_s=1), cost=10**30)
-            assert (taken.allowed, taken.remaining, taken.retry_after_s) == (False, 1, float("inf"))
 
     asyncio.run(run())
 

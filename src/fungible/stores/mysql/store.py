@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from fungible.core.urls import HomeURL
 from fungible.stores.contract import (
     ABSENT,
@@ -30,9 +28,6 @@ from fungible.stores.mysql.connecting import Connection, Settings, parse_setting
 from fungible.stores.mysql.database import Database
 from fungible.stores.mysql.statements import load_statements
 from fungible.stores.mysql.writing import in_us, record_of
-
-FARTHEST_US: Final = 1 << 60
-"""How far ahead a rate's burst may reach: above it the server's integers could overflow."""
 
 
 class MySQLStore:
@@ -111,11 +106,7 @@ class MySQLStore:
         """Takes from a rate."""
         check_name(key)
         check_cost(cost)
-        tolerance_us = rate.tolerance_us
-        if tolerance_us > FARTHEST_US:
-            raise InvalidRecordError(f"the burst of a rate reaches too far into the future: {rate}")
-        # Beyond the tolerance it is refused, however much it is.
-        wanted_us = min(cost * rate.interval_us, tolerance_us + 1)
+        wanted_us, tolerance_us = rate.wanted_us(cost), rate.tolerance_us
         parameters = {
             "key": key.encode(),
             "wanted_us": wanted_us,

@@ -148,9 +148,7 @@ class PostgreSQLStore:
         """Takes from a rate."""
         check_name(key)
         check_cost(cost)
-        interval, tolerance = rate.interval_us, rate.tolerance_us
-        # What can't be told apart any more is more than a lifetime away.
-        asked = (min(cost * interval, LARGEST), min(tolerance, LARGEST - 1))
+        asked = (rate.wanted_us(cost), rate.tolerance_us)
         [[tat, now, allowed]] = await self._database.rows(self._database.deadline(), self._sql.take, key, *asked)
         # The statement has decided; what is left to say is what a step of no cost says.
         _, taken = gcra(tat, now, rate, 0 if allowed else cost)

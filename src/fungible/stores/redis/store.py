@@ -31,7 +31,6 @@ from fungible.stores.contract import (
 from fungible.stores.errors import (
     ConflictError,
     GoneError,
-    InvalidRecordError,
     RecordTooLargeError,
     StoreUnavailableError,
 )
@@ -53,9 +52,6 @@ from fungible.stores.redis.settings import Settings, read_settings
 CURSOR: Final = re.compile(r"(\d{1,19}-\d{1,19})\.([0-9a-f]+)")
 PAGE: Final = 1000
 """Entries of a feed that one round trip looks at: a bound on how long the server is busy with it."""
-EXACT: Final = 1 << 52
-"""Microseconds up to which Lua's numbers are exact beside the present time: 142 years."""
-
 
 FORGETFUL: Final = Guarantees(
     reach=Reach.FLEET, survives=Survives.PROCESS, lacks=frozenset({Lack.RESTART, Lack.RECENT_WRITES})
@@ -155,17 +151,10 @@ class RedisStore:
         return expires_ms / 1000 if expires_ms else None
 
     async def take(self, key: str, rate: Rate, *, cost: int = 1) -> Taken:
-        """Takes from a rate.
-
-        Raises:
-            InvalidRecordError: the rate's whole burst would take more than 142 years to be there again.
-        """
+        """Takes from a rate."""
         check_name(key)
         check_cost(cost)
-        tolerance_us = rate.tolerance_us
-        if tolerance_us >= EXACT:
-            raise InvalidRecordError(f"this store counts no rate whose burst takes more than 142 years: {rate}")
-        words: list[Word] = [cost * rate.interval_us, tolerance_us]
+        words: list[Word] = [rate.wanted_us(cost), rate.tolerance_us]
         ahead_us: int = await self._run(self._scripts.take, self._rates + key, words)
         # The script has decided by the same rule: only the distance to now counts, so now may as well be 0.
         return gcra(ahead_us, 0, rate, cost)[1]
