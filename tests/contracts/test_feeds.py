@@ -118,3 +118,17 @@ async def test_readers_see_one_order_while_several_processes_write(
     for stream in (b"1.0", b"1.1", b"2.0", b"2.1"):
         numbers = [int(item.split()[1]) for item in orders[0] if item.startswith(stream)]
         assert numbers == list(range(50))
+
+
+async def test_items_that_live_shortly_end_behind_one_that_lives_long(open_store: Open, backend: Backend) -> None:
+    store = open_store()
+    await store.append("t", b"long", ttl_s=3600)
+    for _ in range(3):
+        for number in range(20):
+            await store.append("t", b"short %d" % number, ttl_s=60)
+        backend.advance(61)
+        assert (await store.since("t")).items == (b"long",)
+    cursor = (await store.since("t")).cursor
+    await store.append("t", b"new", ttl_s=60)
+    assert b"new" in (await store.since("t", cursor)).items
+    assert (await store.since("t")).items == (b"long", b"new")
