@@ -222,6 +222,11 @@ class RedisBackend(Backend):
         return 'moved'
     """
 
+    @property
+    def url(self) -> str:
+        # Whatever the suite does must be possible with the rights that the reference names.
+        return self.server.bare_url
+
     def masters(self) -> list[RedisServer]:
         """Those servers that take writes."""
         return [self.server]

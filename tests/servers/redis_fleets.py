@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import ClassVar, Self
 
 from servers.ports import free_port
-from servers.redis import RedisServer
+from servers.redis import CLUSTER_RIGHTS, LOGIN, RIGHTS, RedisServer, user, with_login
 
 FORMS_WITHIN_S = 60
 BUS_ABOVE = 10_000
@@ -18,6 +18,8 @@ MASTER_NAME = "main"
 
 class ClusterNode(RedisServer):
     """One node of a cluster."""
+
+    rights = (*RIGHTS, *CLUSTER_RIGHTS)
 
     options: ClassVar[tuple[str, ...]] = (
         *("--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"),
@@ -53,7 +55,8 @@ class Sentinel(RedisServer):
             f"port {self.port}\nbind 127.0.0.1\ndir {self.folder}\nprotected-mode no\n"
             f"sentinel monitor {MASTER_NAME} 127.0.0.1 {self.master.port} {self.quorum}\n"
             f"sentinel down-after-milliseconds {MASTER_NAME} 500\n"
-            f"sentinel failover-timeout {MASTER_NAME} 1000\n",
+            f"sentinel failover-timeout {MASTER_NAME} 1000\n"
+            f"user {' '.join(user('+sentinel|get-master-addr-by-name'))}\n",
         )
 
     def command(self) -> list[str]:
@@ -64,6 +67,12 @@ class _Fleet:
     """Servers that start and end together."""
 
     servers: list[RedisServer]
+    url: str
+
+    @property
+    def bare_url(self) -> str:
+        """How an application names them that has a user with just the rights that a store needs."""
+        return with_login(self.url)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -162,6 +171,12 @@ class RedisSentinelServers(_Fleet):
     def url(self) -> str:
         hosts = ",".join(f"127.0.0.1:{server.port}" for server in self.sentinels)
         return f"redis+sentinel://{hosts}/{MASTER_NAME}"
+
+    @property
+    def bare_url(self) -> str:
+        """The sentinels' user may ask who is master, and nothing else."""
+        name, _, password = LOGIN.partition(":")
+        return f"{with_login(self.url)}?sentinel_username={name}&sentinel_password={password}"
 
     def master(self) -> RedisServer:
         """The one whom the sentinels have take writes now."""

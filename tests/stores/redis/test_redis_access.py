@@ -3,8 +3,9 @@
 import asyncio
 import datetime
 import ipaddress
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from redis_drills import clients, opened, say, talking
+from redis_drills import clients, counting, opened, say, talking
 from servers import RedisServer
 from servers.ports import free_port
+from servers.redis import CLUSTER_RIGHTS, RIGHTS, user
 
 from fungible.core.errors import SettingError
 from fungible.stores import Lack, StoreUnavailableError, Survives, open_store
+from fungible.stores.redis import failures
 from fungible.stores.redis.failures import WORDS, reason_of
 
 SECRET = "s3cret/with:odd@signs"
@@ -64,28 +67,167 @@ def test_a_password_is_given_to_the_server_and_to_nobody_else(server: RedisServe
             ask("CONFIG", "SET", "requirepass", "")
 
 
-def test_a_user_needs_only_the_rights_that_a_store_uses(server: RedisServer) -> None:
-    rights = "~fungible:* +@hash +@stream +@string +@keyspace +@scripting +time +auth +select -@dangerous"
-    say(server, "ACL", "SETUSER", "shop", "on", ">pw", *rights.split())
-    say(server, "ACL", "SETUSER", "guest", "on", ">pw", "~fungible:*", "+hgetall")
-    try:
-        asyncio.run(use(f"redis://shop:pw@127.0.0.1:{server.port}/0"))
-        asyncio.run(use(f"redis://shop:pw@127.0.0.1:{server.port}/2"))
-        assert "is not permitted" in unavailable_writes(f"redis://guest:pw@127.0.0.1:{server.port}/0")
-        assert "does not accept the user name and password" in unavailable(f"redis://shop:no@127.0.0.1:{server.port}")
-    finally:
-        say(server, "ACL", "DELUSER", "shop", "guest")
+@pytest.fixture
+def guest(server: RedisServer) -> Iterator[Callable[..., str]]:
+    """Makes a user with the given rights, and gives the store's URL for it."""
+
+    def make(*rights: str, keys: str = "~fungible:*") -> str:
+        _, *words = user(*rights, keys=keys)
+        assert say(server, "ACL", "SETUSER", "guest", "reset", *words) == b"OK"
+        return f"redis://guest:s3cret@127.0.0.1:{server.port}"
+
+    yield make
+    say(server, "ACL", "DELUSER", "guest")
 
 
-def unavailable_writes(url: str) -> str:
+def refused_at_ping(url: str) -> str:
+    """The error that the first ping ends in; and there is nothing left of what it tried."""
+
     async def run() -> str:
         async with opened(url) as store:
-            await store.get("s")
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError) as error:
+                    await store.ping()
+            return str(error.value)
+
+    return asyncio.run(run())
+
+
+def test_the_rights_that_the_reference_names_are_enough(server: RedisServer, guest: Callable[..., str]) -> None:
+    # The whole contract suite runs with them, too.
+    asyncio.run(use(guest(*RIGHTS)))
+    asyncio.run(use(f"{guest(*RIGHTS, '+select')}/2"))
+    # A database that can't be selected must not be taken for another one.
+    assert "give it +select" in unavailable(f"{guest(*RIGHTS)}/2")
+    assert say(server, "DBSIZE") == 1
+    assert "does not accept the user name and password" in unavailable(f"redis://shop:no@127.0.0.1:{server.port}")
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+def test_without_any_one_of_them_the_first_ping_names_it(guest: Callable[..., str], right: str) -> None:
+    told = refused_at_ping(guest(*(other for other in RIGHTS if other != right)))
+    assert f"is not permitted to run {right[1:]}: give it {right}" in told.lower()
+
+
+def test_all_that_are_missing_are_named_at_once(guest: Callable[..., str]) -> None:
+    told = refused_at_ping(guest("+eval", "+evalsha", "+hgetall", "+hget", "+hmget", "+hset", "+time", "+pttl"))
+    assert "give it +hdel +pexpireat +pexpire +del" in told
+
+
+@pytest.mark.parametrize("keys", ["~other:*", "~fungible:r:*", "~fungible:l:*", "~fungible:[rl]:*"])
+def test_a_missing_key_pattern_is_told_as_what_it_is(guest: Callable[..., str], keys: str) -> None:
+    assert "give it the key pattern ~fungible:*" in refused_at_ping(guest(*RIGHTS, keys=keys))
+    told = refused_at_ping(f"{guest(*RIGHTS)}?prefix=shop:")
+    assert "give it the key pattern ~shop:*" in told
+
+
+@pytest.mark.parametrize("missing", ["+hset", "+time", "~fungible:*"])
+def test_a_right_that_was_taken_away_later_is_told_by_what_needs_it(guest: Callable[..., str], missing: str) -> None:
+    keys, rights = "~other:*" if missing[0] == "~" else "~fungible:*", [right for right in RIGHTS if right != missing]
+
+    async def run() -> str:
+        async with opened(guest(*RIGHTS)) as store:
+            await store.ping()
+            guest(*rights, keys=keys)
             with pytest.raises(StoreUnavailableError) as error:
                 await store.put("s", {"a": b"1"}, ttl_s=60)
             return str(error.value)
 
-    return asyncio.run(run())
+    told = asyncio.run(run())
+    assert "fungible:*" in told if missing[0] == "~" else missing in told
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        # 6.2
+        ("NOPERM this user has no permissions to run the 'hset' command or its subcommand", "give it +hset"),
+        # 7.0
+        ("NOPERM this user has no permissions to run the 'cluster|slots' command", "give it +cluster|slots"),
+        ("NOPERM this user has no permissions to access one of the keys used as arguments", "key pattern ~a:*"),
+        ("ERR The user executing the script can't run this command or subcommand script: 1f", "+hset"),
+        ("ERR The user executing the script can't access at least one of the keys mentioned", "key pattern ~a:*"),
+        # 7.2 and newer
+        ("NOPERM User shop has no permissions to run the 'hset' command", "give it +hset"),
+        ("NOPERM ACL failure in script: User shop has no permissions to run the 'hset' command", "give it +hset"),
+        ("NOPERM No permissions to access a key", "key pattern ~a:*"),
+        ("ERR ACL failure in script: No permissions to access a key script: 1f", "key pattern ~a:*"),
+    ],
+)
+def test_every_release_is_understood(words: str, told: str) -> None:
+    reason = reason_of(hiredis.ReplyError(words), prefix="a:")
+    assert told in reason
+    assert "shop" not in reason
+
+
+def test_the_reference_names_just_these_rights() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "reference" / "stores.md").read_text(encoding="utf-8")
+    [line] = re.findall(r"ACL SETUSER shop .*", text)
+    assert line.split()[line.split().index("-@all") + 1 :] == list(RIGHTS)
+    assert f"`{' '.join(CLUSTER_RIGHTS)}`" in text
+    assert " ".join(RIGHTS) == failures.RIGHTS
+
+
+def test_an_active_replica_is_refused(server: RedisServer) -> None:
+    async def run() -> str:
+        async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            there, back = await asyncio.open_connection("127.0.0.1", server.port)
+
+            async def forth() -> None:
+                while asked := await reader.read(65_536):
+                    back.write(asked)
+                back.close()
+
+            forward = asyncio.create_task(forth())
+            while answer := await there.read(65_536):
+                # As KeyDB says it, with as many bytes.
+                writer.write(answer.replace(b"role:master\r\nconnected", b"role:active-replica\r\nc"))
+            writer.close()
+            await forward
+
+        proxy = await asyncio.start_server(relay, "127.0.0.1")
+        async with opened(f"redis://127.0.0.1:{proxy.sockets[0].getsockname()[1]}") as store:
+            with pytest.raises(StoreUnavailableError) as error:
+                await store.ping()
+        proxy.close()
+        return str(error.value)
+
+    assert "active replica" in asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("renamed", "told"),
+    [
+        ("xadd", "this server can't hold a store: XADD: "),
+        ("eval", "this server can't hold a store: EVAL: "),
+        ("pexpireat", "this server can't hold a store: PEXPIREAT: "),
+    ],
+)
+def test_a_server_without_what_a_store_needs_is_refused_at_the_first_ping(renamed: str, told: str) -> None:
+    class Poorer(RedisServer):
+        """As Garnet has no streams, and a sharded OCI Cache no scripts."""
+
+        options = ("--rename-command", renamed, "")
+
+    if missing := Poorer.missing():
+        pytest.skip(missing)
+    with Poorer() as server:
+        assert told in refused_at_ping(server.url)
+
+
+def test_what_was_found_fit_is_not_asked_again(server: RedisServer) -> None:
+    async def run() -> None:
+        async with opened(server.url) as store:
+            await store.ping()
+            with counting(server) as counted:
+                await store.ping()
+                await store.put("s", {"a": b"1"}, ttl_s=60)
+                await store.get("s")
+            assert counted["EVALSHA"] + counted["EVAL"] <= 3
+            assert counted["XADD"] == 0
+            assert say(server, "KEYS", "*") == [b"fungible:r:s"]
+
+    asyncio.run(run())
 
 
 def test_the_connection_has_a_name_for_the_operator(server: RedisServer) -> None:

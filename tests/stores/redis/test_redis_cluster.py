@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis_drills import clients, opened, say, until
 from servers import RedisClusterServers, RedisServer
+from servers.redis import CLUSTER_RIGHTS, LOGIN, RIGHTS, user
 
 from fungible.stores import Rate, StoreUnavailableError
 from fungible.stores.redis.cluster import SLOTS, Redirection, owners_of, redirection, slot_of
@@ -221,3 +222,23 @@ def test_slots_may_have_no_owner_and_owners_no_host() -> None:
     assert owners[:6] == [("10.0.0.7", 1), ("10.0.0.7", 1), None, ("asked", 3), None, ("asked", 4)]
     assert len(owners) == SLOTS
     assert owners[-1] == ("asked", 4)
+
+
+@pytest.mark.parametrize("right", [*CLUSTER_RIGHTS, "+xadd"])
+def test_a_missing_right_is_named_at_the_first_ping(cluster: RedisClusterServers, right: str) -> None:
+    name, *words = user(*(other for other in (*RIGHTS, *CLUSTER_RIGHTS) if other != right))
+    for server in cluster.servers:
+        assert say(server, "ACL", "SETUSER", name, "reset", *words) == b"OK"
+
+    async def run() -> str:
+        async with opened(cluster.bare_url) as store:
+            with pytest.raises(StoreUnavailableError) as error:
+                await store.ping()
+            return str(error.value)
+
+    try:
+        assert f"give it {right}" in asyncio.run(run())
+    finally:
+        name, *words = user(*RIGHTS, *CLUSTER_RIGHTS)
+        for server in cluster.servers:
+            say(server, "ACL", "SETUSER", LOGIN.partition(":")[0], "reset", *words)

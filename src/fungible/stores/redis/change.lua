@@ -5,6 +5,8 @@
 -- Gives the record's meta field; the record as it stands where a named field has changed; 0 where it is gone.
 -- No more than CHUNK values are unpacked at once: Lua's stack ends at about 8000.
 local CHUNK = 4000
+-- Lua 5.4, which some engines have, has no global of this name.
+local unpack = table.unpack or unpack
 local key = KEYS[1]
 -- One string of numbers costs both sides less than as many arguments.
 local incarnation, ttl, there, absent, sets = struct.unpack('>c8dI4I4I4', ARGV[1])

@@ -119,7 +119,8 @@ class Cluster:
         if not masters:
             raise self._unknown()
         replies = await asyncio.gather(
-            *(self._link(master).request(("PING",), deadline, repeatable=True) for master in masters)
+            # Asking, as in the midst of a resharding: who may not do that finds it out now.
+            *(self._link(master).request(("PING",), deadline, repeatable=True, asking=True) for master in masters)
         )
         for reply in replies:
             if isinstance(reply, ReplyError):

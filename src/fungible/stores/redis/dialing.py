@@ -95,7 +95,8 @@ def _refusal(step: str, error: ReplyError) -> str:
     # A server that is full says so in reply to whatever comes first, and hangs up.
     if "max number of clients" in str(error):
         return "it has as many clients as it takes: raise maxclients"
-    if step in {"name", "role"} or code_of(error) == "NOPERM":
+    # Without its database it would write into another one.
+    if step in {"name", "role"} or (step != "database" and code_of(error) == "NOPERM"):
         return ""
     return reason_of(error)
 

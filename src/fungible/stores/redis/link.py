@@ -152,10 +152,11 @@ class Link:
                 # The server gets its whole time, whatever is left of ours: else one impatient
                 # caller would end the connection for all others.
                 full = monotonic() + self._timeout_s
-                if asking:
-                    # No await until both are sent: nothing gets between the two. Its own reply is dropped.
-                    connection.send(pack(("ASKING",)), full).cancel()
+                # No await until both are sent: nothing gets between the two.
+                asked = connection.send(pack(("ASKING",)), full) if asking else None
                 reply = await connection.send(packed, full)
+                if asked is not None and type(await asked) is ReplyError:
+                    reply = await asked
         except TimeoutError:
             kind = UnsentError if connection is None else StoreUnavailableError
             reason = self._outage.reason if self._connection is None else ""

@@ -3,6 +3,8 @@
 --   how many fields the expected record has; name and value of each of these; name and value of each new field.
 -- Gives the record's meta field; the record as it stands where something else was expected; 0 where it is gone.
 local CHUNK = 4000
+-- Lua 5.4, which some engines have, has no global of this name.
+local unpack = table.unpack or unpack
 local key, incarnation, expected = KEYS[1], ARGV[1], ARGV[3]
 local read_to = 4 + 2 * ARGV[4]
 

@@ -22,6 +22,7 @@ class Scripts(NamedTuple):
     take: Script
     append: Script
     since: Script
+    check: Script
 
 
 def load_scripts() -> Scripts:

@@ -37,6 +37,7 @@ from fungible.stores.errors import (
 from fungible.stores.loops import PerLoop
 from fungible.stores.redis.clients import open_client
 from fungible.stores.redis.connection import Reply, Word
+from fungible.stores.redis.engine import why_unfit
 from fungible.stores.redis.failures import reason_of
 from fungible.stores.redis.records import (
     INCARNATION_BYTES,
@@ -77,6 +78,8 @@ class RedisStore:
         self._records = f"{settings.prefix}r:"
         self._rates = f"{settings.prefix}l:"
         self._feeds = f"{settings.prefix}f:"
+        self._fit = False
+        """Whether the server was seen to have all that is needed."""
         self._clients = PerLoop(partial(open_client, settings))
 
     @classmethod
@@ -181,10 +184,19 @@ class RedisStore:
                 return Page(tuple(items), cursor)
 
     async def ping(self) -> None:
-        """Raises an error unless every server answers, lets us in, runs scripts and takes writes."""
-        await self._clients.here().reach()
-        # No feed, rate or record has this name: it is deleted, and never there.
-        await self._run(self._scripts.delete, f"{self._settings.prefix}ping", [0])
+        """Raises an error unless every server answers, lets us in, runs scripts and takes writes.
+
+        The first one also tries whether the server has, and permits, all that a store needs of it.
+        """
+        client = self._clients.here()
+        await client.reach()
+        if not self._fit:
+            reason = await why_unfit(client, self._scripts.check, prefix=self._settings.prefix)
+            if reason:
+                raise StoreUnavailableError(home=self.home, reason=reason)
+            self._fit = True
+        # No record has an empty name: it is deleted, and never there.
+        await self._run(self._scripts.delete, self._records, [0])
 
     async def aclose(self) -> None:
         """Closes the connections of this event loop."""
@@ -220,4 +232,4 @@ class RedisStore:
         raise ConflictError(current=current)
 
     def _failed(self, reply: ReplyError) -> StoreUnavailableError:
-        return StoreUnavailableError(home=self.home, reason=reason_of(reply))
+        return StoreUnavailableError(home=self.home, reason=reason_of(reply, prefix=self._settings.prefix))
