@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from servers import (
         MariaDBServer,
         MemcachedServer,
+        MemcachedUnixServer,
         PostgreSQLServer,
         RedisClusterServers,
         RedisSentinelServers,
@@ -93,4 +94,10 @@ def mariadb_server() -> "Iterator[MariaDBServer]":
 @pytest.fixture(scope="session")
 def memcached_server() -> "Iterator[MemcachedServer]":
     with running("MemcachedServer") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def memcached_unix_server() -> "Iterator[MemcachedUnixServer]":
+    with running("MemcachedUnixServer") as server:
         yield server

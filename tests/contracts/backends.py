@@ -28,6 +28,8 @@ class Backend:
     name: ClassVar[str]
     fixture: ClassVar[str] = ""
     """The fixture of its server, where it has one."""
+    unix: ClassVar[bool] = False
+    """Whether it is reached over a Unix socket."""
     persistent: ClassVar[bool] = True
     """Whether records outlive a kill of the server."""
 
@@ -241,6 +243,17 @@ class RedisBackend(Backend):
             assert server.ask(command("SCRIPT", "FLUSH")) == b"+OK\r\n"
 
 
+class RedisUnixBackend(RedisBackend):
+    """The same over a Unix socket."""
+
+    name = "redis+unix"
+    unix = True
+
+    @property
+    def url(self) -> str:
+        return self.server.unix_url
+
+
 class RedisClusterBackend(RedisBackend):
     """The same on each master."""
 
@@ -288,6 +301,14 @@ class MemcachedBackend(Backend):
         self.clock.time_s += seconds
 
 
+class MemcachedUnixBackend(MemcachedBackend):
+    """The same over a Unix socket."""
+
+    name = "memcached+unix"
+    unix = True
+    fixture = "memcached_unix_server"
+
+
 def make_tables(store: Store) -> None:
     """Sees that the tables are there before they are emptied or moved in time."""
 
@@ -311,9 +332,11 @@ BACKENDS: Final[dict[str, type[Backend]]] = {
         PostgreSQLBackend,
         MySQLBackend,
         RedisBackend,
+        RedisUnixBackend,
         RedisClusterBackend,
         RedisSentinelBackend,
         MemcachedBackend,
+        MemcachedUnixBackend,
     )
 }
 EVERY: Final = tuple(BACKENDS)

@@ -1,7 +1,7 @@
 """Private real servers for tests: each on a free port of 127.0.0.1, its data in a folder of its own, gone with us."""
 
 from servers.mariadb import MariaDBServer
-from servers.memcached import MemcachedServer
+from servers.memcached import MemcachedServer, MemcachedUnixServer
 from servers.pgbouncer import PgBouncer
 from servers.postgresql import PostgreSQLServer
 from servers.redis import RedisServer
@@ -11,6 +11,7 @@ from servers.server import Server
 __all__ = [
     "MariaDBServer",
     "MemcachedServer",
+    "MemcachedUnixServer",
     "PgBouncer",
     "PostgreSQLServer",
     "RedisClusterServers",

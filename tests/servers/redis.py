@@ -55,11 +55,17 @@ class RedisServer(Server):
         """How an application names it that has a user with just the rights that a store needs."""
         return with_login(self.url)
 
+    @property
+    def unix_url(self) -> str:
+        """The same over its Unix socket."""
+        return f"redis+unix://{LOGIN}@{self.folder}/redis.sock"
+
     def command(self) -> list[str]:
         return [
             str(self.binary()),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
             *("--save", "", "--appendonly", "yes", "--appendfsync", "no", "--protected-mode", "no"),
+            *("--unixsocket", str(self.folder / "redis.sock"), "--unixsocketperm", "700"),
             *("--user", *user(*self.rights)),
             *self.options,
         ]

@@ -24,6 +24,7 @@ STARTS_WITHIN_S = 60
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 ESTABLISHED = "01"
+CONNECTED = "03"
 
 # A process ends with the *thread* that started it (PR_SET_PDEATHSIG), so one thread that lives as long as
 # we do starts them all. Nobody's tests leave servers behind, even when killed by SIGKILL.
@@ -167,10 +168,12 @@ class Server:
         return len(self.peers())
 
     def peers(self) -> set[str]:
-        """The other ends of its connections, as `address:port` in hexadecimal."""
+        """The other ends of its connections, as `address:port` in hexadecimal; over Unix sockets, its own ends' inodes."""
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         mine = f":{self.port:04X}"
-        return {row[2] for row in rows if row[1].endswith(mine) and row[3] == ESTABLISHED}
+        unix = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+        ours = {row[6] for row in unix if row[7:] and row[7].startswith(f"{self.folder}/") and row[5] == CONNECTED}
+        return {row[2] for row in rows if row[1].endswith(mine) and row[3] == ESTABLISHED} | ours
 
     def log(self) -> str:
         """What it has printed."""

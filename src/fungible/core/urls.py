@@ -33,9 +33,24 @@ class HomeURL(NamedTuple):
     def redacted(self) -> str:
         """The URL for messages and logs: no user name, no password, no options."""
         hosts = ",".join(f"{_bracketed(host)}:{port}" if port else _bracketed(host) for host, port in self.hosts)
+        if not hosts and self.scheme.endswith("+unix"):
+            return f"{self.scheme}:///{self.path}"
         if not hosts:
             return f"{self.scheme}:{self.path}"
         return f"{self.scheme}://{hosts}/{self.path}".removesuffix("/")
+
+    def socket_path(self) -> str:
+        """The Unix socket that a URL of a scheme such as `redis+unix` names.
+
+        Raises:
+            SettingError: it names none, or a host.
+        """
+        if self.hosts or not self.path:
+            raise SettingError(
+                f"{self.redacted}: the path of a Unix socket was expected, behind three slashes: "
+                f"{self.scheme}:///run/server.sock"
+            )
+        return f"/{self.path}"
 
     def option(self, name: str, default: str, *, allowed: tuple[str, ...] = ()) -> str:
         """An option's text; `allowed` lists what it may say.

@@ -16,11 +16,21 @@ BACKENDS: Final[dict[str, tuple[str, str, str]]] = {
     "mysql": ("fungible.stores.mysql", "MySQLStore", "mysql"),
     "redis": ("fungible.stores.redis", "RedisStore", "redis"),
     "rediss": ("fungible.stores.redis", "RedisStore", "redis"),
+    "redis+unix": ("fungible.stores.redis", "RedisStore", "redis"),
     "redis+sentinel": ("fungible.stores.redis", "RedisStore", "redis"),
     "redis+cluster": ("fungible.stores.redis", "RedisStore", "redis"),
     "memcached": ("fungible.stores.memcached", "MemcachedStore", ""),
+    "memcached+unix": ("fungible.stores.memcached", "MemcachedStore", ""),
 }
-ALIASES: Final = {"postgres": "postgresql", "mariadb": "mysql"}
+ALIASES: Final = {
+    "postgres": "postgresql",
+    "mariadb": "mysql",
+    # As redis-py and valkey-py have it.
+    "unix": "redis+unix",
+    "valkey": "redis",
+    "valkeys": "rediss",
+    **{f"valkey+{form}": f"redis+{form}" for form in ("unix", "sentinel", "cluster")},
+}
 
 
 def open_store(url: str, *, timeout_s: float = 2.0) -> Store:
@@ -28,7 +38,8 @@ def open_store(url: str, *, timeout_s: float = 2.0) -> Store:
 
     Args:
         url: `memory:`, `sqlite:///path`, `postgresql://user:password@host/database`, `mysql://…`, `redis://host:6379/0`,
-            `rediss://…`, `redis+sentinel://host,host/name`, `redis+cluster://host,host` or `memcached://host`.
+            `rediss://…`, `redis+unix:///run/redis.sock`, `redis+sentinel://host,host/name`, `redis+cluster://host,host`,
+            `memcached://host` or `memcached+unix:///run/memcached.sock`; `valkey` may stand for `redis`.
         timeout_s: Deadline of every operation, in seconds; `?timeout_s=` in the URL goes before.
     Raises:
         SettingError: the URL can't be read, or has a scheme or an option that does not exist.

@@ -14,6 +14,9 @@ from fungible.stores import Lack, Reach, StoreUnavailableError, Survives, open_s
     [
         ("memcached://u:s3cret@h", "signing in"),
         ("memcached://h/0", "no databases"),
+        ("memcached:///run/m.sock", "memcached+unix:///path"),
+        ("memcached+unix://run/m.sock", "the path of a Unix socket was expected"),
+        ("memcached+unix://u:s3cret@/run/m.sock", "signing in"),
         ("memcached://h?pool_size=5", "no option 'pool_size'"),
         ("memcached://h?timeout_s=never", "timeout_s='never'"),
         ("memcached://h,h:11211", "named twice"),

@@ -230,6 +230,31 @@ def test_what_was_found_fit_is_not_asked_again(server: RedisServer) -> None:
     asyncio.run(run())
 
 
+def test_a_unix_socket_is_a_way_in_too_with_a_login_and_a_database(server: RedisServer) -> None:
+    place = f"{server.folder}/redis.sock"
+    asyncio.run(use(f"redis+unix://{place}"))
+    asyncio.run(use(f"unix://{place}?db=2"))
+    asyncio.run(use(server.unix_url))
+    assert open_store(server.unix_url).home == f"redis+unix://{place}"
+    assert "does not accept the user name" in unavailable(f"redis+unix://shop:wrong@{place}")
+    assert f"there is no socket {place}x" in unavailable(f"redis+unix://{place}x")
+
+
+@pytest.mark.parametrize(
+    ("alias", "home"),
+    [
+        ("valkey://a:1/2", "redis://a:1/2"),
+        ("valkeys://a", "rediss://a"),
+        ("valkey+cluster://a,b", "redis+cluster://a,b"),
+        ("valkey+sentinel://a/m", "redis+sentinel://a/m"),
+        ("valkey+unix:///run/a.sock", "redis+unix:///run/a.sock"),
+        ("unix:///run/a.sock?db=1", "redis+unix:///run/a.sock"),
+    ],
+)
+def test_valkey_is_spoken_to_as_redis_is(alias: str, home: str) -> None:
+    assert open_store(alias).home == home
+
+
 def test_the_connection_has_a_name_for_the_operator(server: RedisServer) -> None:
     async def run() -> None:
         async with opened(server.url) as store:
@@ -366,6 +391,20 @@ def test_a_server_with_a_certificate_for_another_name_is_not_trusted(
     assert "is not trusted" in unavailable(url)
 
 
+def test_a_server_with_any_certificate_is_trusted_on_request_and_the_log_says_so(
+    tls_server: TLSServer, options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    shown = {name: options[name] for name in ("cert", "key")}
+    url = tls_url(tls_server, **shown, tls="insecure")
+    asyncio.run(use(url))
+    asyncio.run(use(url.replace("127.0.0.1", "localhost")))
+    assert [record.levelname for record in caplog.records] == ["WARNING", "WARNING"]
+    assert "tls=insecure: any server that answers there is trusted" in caplog.text
+    caplog.clear()
+    assert "is not trusted" in unavailable(tls_url(tls_server, **shown))
+    assert not caplog.records
+
+
 def test_without_a_certificate_of_ours_such_a_server_hangs_up(tls_server: TLSServer, options: dict[str, Any]) -> None:
     assert "unavailable" in unavailable(tls_url(tls_server, ca=options["ca"]))
 
@@ -378,6 +417,13 @@ def test_tls_with_a_server_that_speaks_none_is_an_error(tls_server: TLSServer, o
 @pytest.mark.parametrize(
     ("url", "words"),
     [
+        ("redis+unix://", "the path of a Unix socket was expected"),
+        ("redis+unix://run/redis.sock", "the path of a Unix socket was expected"),
+        ("redis+unix:///run/redis.sock?tls=yes", "there is no option 'tls'"),
+        ("redis:///run/redis.sock", "a Unix socket is named by redis\\+unix:"),
+        ("rediss://a?tls=no", "can be yes or insecure"),
+        ("rediss://a?tls=insecure&ca=/ca.pem", "trusts anybody"),
+        ("redis://a?tls=insecure", "there is no option 'tls'"),
         ("redis://a,b", "takes one host"),
         ("redis://a/one", "the database 'one' must be a number"),
         ("redis://a/-1", "the database '-1' must be a number"),
@@ -389,7 +435,7 @@ def test_tls_with_a_server_that_speaks_none_is_an_error(tls_server: TLSServer, o
         ("rediss://a?key=/k.pem", "key has a meaning with cert alone"),
         ("redis+sentinel://a:1,b:2", "the master's name was expected"),
         ("redis+sentinel://a/main?ca=/ca.pem", "add tls=yes"),
-        ("redis+sentinel://a/main?tls=maybe", "can be yes or no"),
+        ("redis+sentinel://a/main?tls=maybe", "can be yes or insecure or no"),
         ("redis+sentinel://a/main?db=x", "the database 'x' must be a number"),
         ("redis+cluster://a/3", "a cluster has the database 0"),
         ("redis+cluster://a?db=0", "there is no option 'db'"),

@@ -21,6 +21,7 @@ class Settings(NamedTuple):
     home: str
     timeout_s: float
     addresses: tuple[tuple[str, int], ...]
+    """Host and port each; the path of a Unix socket and 0."""
 
 
 def parse_settings(url: HomeURL, *, timeout_s: float) -> Settings:
@@ -34,8 +35,13 @@ def parse_settings(url: HomeURL, *, timeout_s: float) -> Settings:
         raise SettingError(
             f"{url.redacted}: signing in to Memcached is not supported: leave out the user and the password"
         )
+    if url.scheme == "memcached+unix":
+        return Settings(url.redacted, timeout_s, ((url.socket_path(), 0),))
     if url.path:
-        raise SettingError(f"{url.redacted}: Memcached has no databases: leave out {url.path!r}")
+        raise SettingError(
+            f"{url.redacted}: Memcached has no databases: leave out {url.path!r}; a Unix socket is named by "
+            "memcached+unix:///path"
+        )
     addresses = tuple((host, port or DEFAULT_PORT) for host, port in url.hosts or (("localhost", None),))
     if len(set(addresses)) < len(addresses):
         raise SettingError(f"{url.redacted}: a host is named twice")
@@ -46,7 +52,7 @@ class Server:
     """One server, in one event loop."""
 
     def __init__(self, host: str, port: int, settings: Settings) -> None:
-        self.name = f"{host}:{port}"
+        self.name = f"{host}:{port}" if port else host
         self.seed = blake2b(self.name.encode()).digest()
         self._address = (host, port)
         self._settings = settings
@@ -104,7 +110,11 @@ class Server:
         connection = Connection()
         try:
             async with asyncio.timeout(self._settings.timeout_s):
-                await loop.create_connection(lambda: connection, *self._address)
+                host, port = self._address
+                if host.startswith("/"):
+                    await loop.create_unix_connection(lambda: connection, host)
+                else:
+                    await loop.create_connection(lambda: connection, host, port)
         except (OSError, UnicodeError) as error:
             # Every instance pauses for its own time: they do not come back all at once.
             self._retry_at = loop.time() + self._pause_s * random.uniform(0.5, 1.0)

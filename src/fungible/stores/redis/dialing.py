@@ -38,10 +38,15 @@ async def dial(
     """
     loop = asyncio.get_running_loop()
     host, port = address
+    unix = host.startswith("/")
     # Made before its socket: a fork in between finds it.
     connection = Connection(home=settings.home, timeout_s=settings.timeout_s)
     try:
-        transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=settings.tls)
+        if unix:
+            await loop.create_unix_connection(lambda: connection, host)
+        else:
+            transport, _ = await loop.create_connection(lambda: connection, host, port, ssl=settings.tls)
+            keep_alive(transport.get_extra_info("socket"))
     except UnicodeError as error:
         # From the codec for host names of other scripts.
         raise RefusedError(home=settings.home, reason=f"the host name {host!r} can't be one: {error}") from error
@@ -50,7 +55,6 @@ async def dial(
         settled = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError)
         kind = RefusedError if settled else UnsentError
         raise kind(home=settings.home, reason=reason_unreachable(error, host, port)) from error
-    keep_alive(transport.get_extra_info("socket"))
     try:
         await _greet(connection, settings, login or settings.login, database, role)
     except BaseException:

@@ -74,7 +74,7 @@ def reason_of(error: hiredis.ReplyError, *, prefix: str = "fungible:") -> str:
 
 def reason_unreachable(error: OSError, host: str, port: int) -> str:
     """Why there is no connection."""
-    where = f"{host}:{port}"
+    where = f"{host}:{port}" if port else host
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate of {where} is not trusted: {error.verify_message}"
     if isinstance(error, ssl.SSLError):
@@ -84,4 +84,8 @@ def reason_unreachable(error: OSError, host: str, port: int) -> str:
     # A name with several addresses gives one error that repeats what each attempt ended in.
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return f"nothing listens at {where}"
+    if isinstance(error, FileNotFoundError):
+        return f"there is no socket {where}"
+    if isinstance(error, PermissionError):
+        return f"this user may not write to the socket {where}: see the server's unixsocketperm, and the folder's mode"
     return f"no connection to {where}: {error.strerror or error}"

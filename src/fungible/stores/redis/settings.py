@@ -8,13 +8,15 @@ from fungible.core.errors import SettingError
 from fungible.core.urls import HomeURL
 
 Address: TypeAlias = tuple[str, int]
+"""Host and port; the path of a Unix socket and 0."""
 
 PORT: Final = 6379
 SENTINEL_PORT: Final = 26_379
 EVERYWHERE: Final = ("timeout_s", "prefix", "persistence", "ca", "cert", "key")
 OPTIONS: Final = {
     "redis": ("timeout_s", "prefix", "persistence"),
-    "rediss": EVERYWHERE,
+    "redis+unix": ("timeout_s", "prefix", "persistence", "db"),
+    "rediss": (*EVERYWHERE, "tls"),
     "redis+sentinel": (*EVERYWHERE, "tls", "db", "sentinel_username", "sentinel_password"),
     "redis+cluster": (*EVERYWHERE, "tls"),
 }
@@ -49,6 +51,11 @@ class Settings:
     """Whether its operator says that it keeps what it holds over a restart."""
     timeout_s: float
 
+    @property
+    def unverified(self) -> bool:
+        """Whether TLS is used with anybody who answers."""
+        return self.tls is not None and self.tls.verify_mode is ssl.CERT_NONE
+
 
 def read_settings(url: HomeURL, *, timeout_s: float) -> Settings:
     """What the URL says. Reads the certificates that it names, and opens no connection.
@@ -62,7 +69,7 @@ def read_settings(url: HomeURL, *, timeout_s: float) -> Settings:
             f"{url.redacted}: {url.scheme}: takes one host; several belong to redis+sentinel: or redis+cluster:"
         )
     port = SENTINEL_PORT if url.scheme == "redis+sentinel" else PORT
-    hosts = url.hosts or (("localhost", None),)
+    hosts = ((url.socket_path(), 0),) if url.scheme == "redis+unix" else url.hosts or (("localhost", None),)
     prefix = url.option("prefix", "fungible:")
     if not prefix.isprintable() or len(prefix.encode()) > 100:
         raise SettingError(f"{url.redacted}: the prefix must be at most 100 bytes without control characters")
@@ -94,9 +101,11 @@ def _service(url: HomeURL) -> str:
 
 
 def _database(url: HomeURL) -> int:
-    text = url.options.get("db", "0") if url.scheme == "redis+sentinel" else url.path or "0"
+    text = url.options.get("db", "0") if url.scheme in {"redis+sentinel", "redis+unix"} else url.path or "0"
     if not (text.isascii() and text.isdecimal()):
-        raise SettingError(f"{url.redacted}: the database {text!r} must be a number, such as 0")
+        raise SettingError(
+            f"{url.redacted}: the database {text!r} must be a number, such as 0; a Unix socket is named by redis+unix:"
+        )
     if url.scheme == "redis+cluster" and int(text):
         raise SettingError(f"{url.redacted}: a cluster has the database 0 and no other")
     return int(text)
@@ -104,17 +113,25 @@ def _database(url: HomeURL) -> int:
 
 def _tls(url: HomeURL) -> ssl.SSLContext | None:
     files = {name: url.options.get(name) or None for name in ("ca", "cert", "key")}
-    on = url.scheme == "rediss" or url.option("tls", "no", allowed=("yes", "no")) == "yes"
-    if not on:
+    always = url.scheme == "rediss"
+    asked = url.option("tls", "yes" if always else "no", allowed=("yes", "insecure", *([] if always else ["no"])))
+    if asked == "no":
         if any(files.values()):
             raise SettingError(f"{url.redacted}: ca, cert and key have a meaning with TLS alone: add tls=yes")
         return None
     if files["key"] and not files["cert"]:
         raise SettingError(f"{url.redacted}: key has a meaning with cert alone")
+    if asked == "insecure" and files["ca"]:
+        raise SettingError(
+            f"{url.redacted}: tls=insecure trusts anybody: leave it out to trust only whom ca vouches for"
+        )
     try:
         context = ssl.create_default_context(cafile=files["ca"])
         if files["cert"]:
             context.load_cert_chain(files["cert"], files["key"])
     except OSError as error:
         raise SettingError(f"{url.redacted}: a file named by ca, cert or key can't be read: {error}") from error
+    if asked == "insecure":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
     return context

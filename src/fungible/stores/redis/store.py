@@ -1,5 +1,6 @@
 """Records in Redis."""
 
+import logging
 import os
 import re
 from functools import partial
@@ -50,6 +51,7 @@ from fungible.stores.redis.records import (
 from fungible.stores.redis.scripts import Script, load_scripts
 from fungible.stores.redis.settings import Settings, read_settings
 
+LOGGER: Final = logging.getLogger("fungible.stores.redis")
 CURSOR: Final = re.compile(r"(\d{1,19}-\d{1,19})\.([0-9a-f]+)")
 PAGE: Final = 1000
 """Entries of a feed that one round trip looks at: a bound on how long the server is busy with it."""
@@ -87,15 +89,24 @@ class RedisStore:
         """The store at a URL. Reads the certificates that it names, and opens no connection.
 
         Args:
-            url: `redis://user:password@host:6379/0`; `rediss:` the same over TLS; `redis+sentinel://host,host/name`;
+            url: `redis://user:password@host:6379/0`; `rediss:` the same over TLS; `redis+unix://user:password@/path`
+                with the option `db`; `redis+sentinel://host,host/name`;
                 `redis+cluster://host,host`. Options: `prefix`; `persistence`, `aof` or `none`; `ca`, `cert` and `key`,
-                files in PEM format; for Sentinel and Cluster `tls=yes`; for Sentinel `db`, `sentinel_username` and
+                files in PEM format; for Sentinel and Cluster `tls=yes`; with TLS
+                `tls=insecure`, for a server whose certificate nobody vouches for; for Sentinel `db`, `sentinel_username` and
                 `sentinel_password`.
             timeout_s: Deadline of every operation.
         Raises:
             SettingError: the URL can't be understood, or a certificate can't be read.
         """
-        return cls(read_settings(url, timeout_s=timeout_s))
+        settings = read_settings(url, timeout_s=timeout_s)
+        if settings.unverified:
+            LOGGER.warning(
+                "%s: tls=insecure: any server that answers there is trusted, and may read and change what is kept; "
+                "name the authority that vouches for it with ca=",
+                settings.home,
+            )
+        return cls(settings)
 
     async def get(self, key: str) -> Record | None:
         """The live record, or None. Costs one HGETALL."""
