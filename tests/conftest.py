@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from servers import (
+        GaleraServers,
         MariaDBServer,
         MemcachedServer,
         MemcachedUnixServer,
@@ -89,6 +90,12 @@ def postgresql_server() -> "Iterator[PostgreSQLServer]":
 def mariadb_server() -> "Iterator[MariaDBServer]":
     with running("MariaDBServer") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def galera_servers() -> "Iterator[GaleraServers]":
+    with running("GaleraServers") as servers:
+        yield servers
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,19 @@ import asyncio
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import pytest
-from servers import MariaDBServer, PostgreSQLServer, RedisClusterServers, RedisSentinelServers, RedisServer
+from servers import (
+    GaleraServers,
+    MariaDBServer,
+    PostgreSQLServer,
+    RedisClusterServers,
+    RedisSentinelServers,
+    RedisServer,
+)
 
 from contracts.clock import Clock
 from fungible.core.urls import parse_home_url
@@ -39,8 +47,13 @@ class Backend:
 
     @property
     def url(self) -> str:
-        """Names it for other processes."""
+        """Names it."""
         return self.server.url
+
+    @property
+    def urls(self) -> Sequence[str]:
+        """The same for several processes, in turn: where there are several ways in, they take different ones."""
+        return [self.url]
 
     def open(self, *, timeout_s: float = PATIENT_S) -> Store:
         """Another instance's store."""
@@ -191,6 +204,23 @@ class MySQLBackend(Backend):
         self.server.run_sql("; ".join(moved))
 
 
+class GaleraBackend(MySQLBackend):
+    """Two nodes of a cluster, and stores on both of them in turn."""
+
+    name = "mysql+galera"
+    fixture = "galera_servers"
+    server: GaleraServers  # type: ignore[assignment]
+    made = 0
+
+    @property
+    def urls(self) -> Sequence[str]:
+        return [f"{node.url}?migrate=auto" for node in self.server.servers]
+
+    def make(self, timeout_s: float) -> Store:
+        self.made += 1
+        return open_store(self.urls[self.made % 2], timeout_s=timeout_s)
+
+
 class RedisBackend(Backend):
     """Moves what it holds into the past."""
 
@@ -331,6 +361,7 @@ BACKENDS: Final[dict[str, type[Backend]]] = {
         SQLiteBackend,
         PostgreSQLBackend,
         MySQLBackend,
+        GaleraBackend,
         RedisBackend,
         RedisUnixBackend,
         RedisClusterBackend,
@@ -340,10 +371,12 @@ BACKENDS: Final[dict[str, type[Backend]]] = {
     )
 }
 EVERY: Final = tuple(BACKENDS)
-SHARED: Final = tuple(name for name in EVERY if name != "memory")
+RACED: Final = tuple(name for name in EVERY if name != "memory")
 """Those that several processes can share."""
-SERVED: Final = tuple(name for name, kind in BACKENDS.items() if kind.fixture)
-"""Those with a server."""
+SHARED: Final = tuple(name for name in RACED if name != "mysql+galera")
+"""The same for what is built on the contract. A cluster may differ where the contract is kept: it is tested there."""
+SERVED: Final = tuple(name for name in SHARED if BACKENDS[name].fixture)
+"""Those with a server that can be hurt. What becomes of a cluster that loses a node is in `stores/mysql`."""
 ONE_SERVER: Final = tuple(name for name in SERVED if name not in {"redis+cluster", "redis+sentinel"})
 
 

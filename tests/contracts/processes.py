@@ -4,7 +4,7 @@ import asyncio
 import importlib
 import multiprocessing
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
@@ -39,18 +39,20 @@ class Processes:
             process.kill()
             process.join()
 
-    async def race(self, url: str, name: str, **arguments: Any) -> list[Any]:
+    async def race(self, url: str | Sequence[str], name: str, **arguments: Any) -> list[Any]:
         """Runs a function in all of them at the same time, and gives what each returned.
 
         Args:
+            url: Of the store; or several, which they take in turn.
             name: A function of `contracts.racers`, or `module:function`.
         """
-        return await asyncio.to_thread(self._race, url, name, arguments)
+        urls = [url] if isinstance(url, str) else url
+        return await asyncio.to_thread(self._race, urls, name, arguments)
 
-    def _race(self, url: str, name: str, arguments: dict[str, Any]) -> list[Any]:
+    def _race(self, urls: Sequence[str], name: str, arguments: dict[str, Any]) -> list[Any]:
         pipes = [pipe for _, pipe in self._started]
         for number, pipe in enumerate(pipes):
-            pipe.send((url, name, number, arguments))
+            pipe.send((urls[number % len(urls)], name, number, arguments))
         states = [_received(pipe) for pipe in pipes]
         for (state, _), pipe in zip(states, pipes, strict=True):
             if state == "ready":

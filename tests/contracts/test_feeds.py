@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from contracts.backends import SHARED, Backend
+from contracts.backends import RACED, Backend
 from contracts.processes import Processes
 from contracts.racers import read_all
 from fungible.stores import RecordTooLargeError, Store
@@ -106,13 +106,13 @@ async def test_many_writers_at_once_lose_no_item(open_store: Open) -> None:
     assert set(page.items) == items
 
 
-@pytest.mark.parametrize("backend", SHARED, indirect=True)
+@pytest.mark.parametrize("backend", RACED, indirect=True)
 async def test_readers_see_one_order_while_several_processes_write(
     open_store: Open, backend: Backend, processes: Processes
 ) -> None:
     # Three who read while it is written: two here, one in another process.
     here = asyncio.gather(*(read_all(open_store(), "t", 200) for _ in range(2)))
-    there = await processes.race(backend.url, "follow", topic="t", items=50)
+    there = await processes.race(backend.urls, "follow", topic="t", items=50)
     orders = [*await here, there[0], list((await open_store().since("t")).items)]
     assert orders[0] == orders[1] == orders[2] == orders[3]
     for stream in (b"1.0", b"1.1", b"2.0", b"2.1"):

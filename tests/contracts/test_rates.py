@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.backends import SHARED, Backend
+from contracts.backends import RACED, Backend
 from contracts.clock import Clock
 from contracts.processes import Processes
 from fungible.stores import InvalidRecordError, Rate, Store
@@ -177,12 +177,12 @@ async def test_many_tasks_of_several_instances_together_get_the_burst(open_store
     assert sum(answer.allowed for answer in answers) == 10
 
 
-@pytest.mark.parametrize("backend", SHARED, indirect=True)
+@pytest.mark.parametrize("backend", RACED, indirect=True)
 @pytest.mark.parametrize(("limit", "cost"), [(100, 1), (50, 7)])
 async def test_several_processes_together_get_the_burst(
     backend: Backend, processes: Processes, limit: int, cost: int
 ) -> None:
-    got = await processes.race(backend.url, "take", key="r", limit=limit, cost=cost, tasks=60)
+    got = await processes.race(backend.urls, "take", key="r", limit=limit, cost=cost, tasks=60)
     assert sum(got) == limit // cost * cost
 
 

@@ -1,5 +1,6 @@
 """Private real servers for tests: each on a free port of 127.0.0.1, its data in a folder of its own, gone with us."""
 
+from servers.galera import GaleraServers
 from servers.mariadb import MariaDBServer
 from servers.memcached import MemcachedServer, MemcachedUnixServer
 from servers.pgbouncer import PgBouncer
@@ -9,6 +10,7 @@ from servers.redis_fleets import RedisClusterServers, RedisSentinelServers
 from servers.server import Server
 
 __all__ = [
+    "GaleraServers",
     "MariaDBServer",
     "MemcachedServer",
     "MemcachedUnixServer",

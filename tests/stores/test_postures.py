@@ -104,13 +104,18 @@ def test_a_home_that_is_not_shared_is_not_also_said_to_be_short_lived() -> None:
         ("session", Lack.RESTART, "MEDIUM"),
         ("session", Lack.COMMON_CLOCK, "MEDIUM"),
         ("session", Lack.RECENT_WRITES, None),
+        ("session", Lack.STALE_READS, "HIGH"),
         ("refresh-family", Lack.EVICTS, "HIGH"),
+        ("refresh-family", Lack.STALE_READS, "HIGH"),
+        ("idempotency-key", Lack.STALE_READS, "MEDIUM"),
         ("idempotency-key", Lack.EVICTS, "BREAKING"),
         ("idempotency-key", Lack.RESTART, "HIGH"),
         ("idempotency-key", Lack.RECENT_WRITES, "MEDIUM"),
         ("revocation", Lack.EVICTS, "BREAKING"),
         ("cache", Lack.EVICTS, None),
         ("cache", Lack.RESTART, None),
+        ("cache", Lack.STALE_READS, "MEDIUM"),
+        ("rate-limit", Lack.STALE_READS, None),
         ("rate-limit", Lack.EVICTS, None),
         ("rate-limit", Lack.COMMON_CLOCK, "MEDIUM"),
     ],
@@ -131,7 +136,7 @@ def test_what_ends_with_its_server_is_forgotten_at_a_restart_whether_it_says_so_
 
 def test_the_worst_finding_comes_first() -> None:
     found = codes("session", lacking(*Lack), THREE_MACHINES)
-    assert [severity for severity, _ in found] == ["HIGH", "MEDIUM", "MEDIUM"]
+    assert [severity for severity, _ in found] == ["HIGH", "HIGH", "MEDIUM", "MEDIUM"]
     assert sorted(Severity) == list(Severity)
 
 

@@ -50,6 +50,8 @@ class Lack(StrEnum):
     """Expiry and rates go by the instances' own clocks, which must be kept in step (NTP)."""
     RESTART = "restart"
     """It forgets everything when its server restarts, unless its operator has made it persistent."""
+    STALE_READS = "stale-reads"
+    """A read may not see what another instance has just written: a replica may answer it. Writes compare with what stands."""
 
 
 class Guarantees(Struct, frozen=True, kw_only=True):

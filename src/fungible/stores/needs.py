@@ -41,6 +41,7 @@ WITHOUT: Final[dict[Lack, str]] = {
         "or mysql:"
     ),
     Lack.RECENT_WRITES: "use postgresql: or mysql: with full durability",
+    Lack.STALE_READS: "have the primary answer the store's reads too (and leave out ?reads=replica)",
     Lack.COMMON_CLOCK: "keep the clocks in step (NTP), or use redis:, postgresql: or mysql:",
 }
 """The way out where a home lacks something."""
@@ -58,6 +59,7 @@ NEEDS: Final[dict[str, Needs]] = {
         lacks={
             Lack.EVICTS: (_HIGH, "may sign people out when its memory is full"),
             Lack.RESTART: (_MEDIUM, "may sign everybody out when its server restarts"),
+            Lack.STALE_READS: (_HIGH, "may be as it was before a sign-in, or before a sign-out, in the next request"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -67,6 +69,7 @@ NEEDS: Final[dict[str, Needs]] = {
             Lack.EVICTS: (_HIGH, "may sign clients out when its memory is full"),
             Lack.RESTART: (_MEDIUM, "may sign every client out when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may sign a client out, or miss a reuse, after a power cut or a failover"),
+            Lack.STALE_READS: (_HIGH, "may refuse a client the token that it was just given"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -77,6 +80,7 @@ NEEDS: Final[dict[str, Needs]] = {
             Lack.EVICTS: (_BREAKING, "may let in again what was revoked when its memory is full"),
             Lack.RESTART: (_HIGH, "may let in again what was revoked when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may let in again what was just revoked after a power cut or a failover"),
+            Lack.STALE_READS: (_HIGH, "may let in for a while what was just revoked"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -94,6 +98,7 @@ NEEDS: Final[dict[str, Needs]] = {
         lacks={
             Lack.EVICTS: (_HIGH, "may be gone before their token when its memory is full"),
             Lack.RESTART: (_MEDIUM, "may be gone before their token when its server restarts"),
+            Lack.STALE_READS: (_MEDIUM, "may be missing when their token is first used"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -104,6 +109,7 @@ NEEDS: Final[dict[str, Needs]] = {
             Lack.EVICTS: (_BREAKING, "may let a retry take effect again when its memory is full"),
             Lack.RESTART: (_HIGH, "may let a retry take effect again when its server restarts"),
             Lack.RECENT_WRITES: (_MEDIUM, "may let a retry take effect again after a power cut or a failover"),
+            Lack.STALE_READS: (_MEDIUM, "may refuse a retry of what was just done, instead of answering it"),
             Lack.COMMON_CLOCK: _SKEWED,
         },
     ),
@@ -140,6 +146,7 @@ NEEDS: Final[dict[str, Needs]] = {
         differs="would be filled, and go stale, on each {unit} by itself",
         way_out="use redis:, memcached:, postgresql: or mysql:",
         lasting=False,
+        lacks={Lack.STALE_READS: (_MEDIUM, "may give once more what was just invalidated")},
     ),
     "rate-limit": Needs(
         apart=_MEDIUM,

@@ -16,7 +16,7 @@ from mysql_drills import opened, pool_of, run, until
 from servers import MariaDBServer
 
 from fungible.core.errors import SettingError
-from fungible.stores import Reach, StoreUnavailableError, Survives, open_store
+from fungible.stores import Lack, Reach, StoreUnavailableError, Survives, open_store
 
 PASSWORD = "open-sesame"
 
@@ -32,6 +32,7 @@ PASSWORD = "open-sesame"
         ("mysql://u:s3cret@h/d?ssl_mode=preferred", "disabled or required or verify_ca or verify_identity"),
         ("mysql://u:s3cret@h/d?ssl_ca=/nowhere", "can't be read"),
         ("mysql://u:s3cret@h/d?ssl_ca=/nowhere&ssl_mode=disabled", "needs another ssl_mode"),
+        ("mysql://u:s3cret@h/d?reads=anywhere", "primary or replica"),
         ("mysql://u:s3cret@h", "database is missing"),
         ("mysql://u:s3cret@h1,h2/d", "name one host"),
     ],
@@ -48,6 +49,12 @@ def test_it_states_its_guarantees() -> None:
     assert store.home == "mysql://h:3307/d"
     assert (store.guarantees.reach, store.guarantees.survives) == (Reach.FLEET, Survives.MACHINE)
     assert store.guarantees.lacks == frozenset()
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "postgresql"])
+def test_reads_that_replicas_answer_are_declared(scheme: str) -> None:
+    assert open_store(f"{scheme}://u@h/d?reads=replica").guarantees.lacks == {Lack.STALE_READS}
+    assert open_store(f"{scheme}://u@h/d?reads=primary").guarantees.lacks == frozenset()
 
 
 def test_no_error_of_a_connection_shows_the_password(server: MariaDBServer, url: str) -> None:

@@ -3,36 +3,28 @@
 import asyncio
 import math
 import ssl
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, cast
 
 import asyncmy
 from asyncmy.constants import CLIENT
 from asyncmy.errors import MySQLError
 
-from fungible.core.errors import SettingError
+from fungible.core.errors import FungibleError, SettingError
 from fungible.core.forks import let_go, tell_children
 from fungible.core.urls import HomeURL
-from fungible.stores.errors import StoreError, StoreUnavailableError
+from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.mysql.failures import is_whole_answer
+from fungible.stores.mysql.server import VARIABLES, Server, described
 
 DEFAULT_PORT: Final = 3306
 DEFAULT_POOL_SIZE: Final = 10
 SSL_MODES: Final = ("disabled", "required", "verify_ca", "verify_identity")
 OPTIONS: Final = (
     *("timeout_s", "pool_size", "migrate", "unix_socket"),
-    *("ssl_mode", "ssl_ca", "ssl_cert", "ssl_key"),
+    *("ssl_mode", "ssl_ca", "ssl_cert", "ssl_key", "reads"),
 )
-# Strict: what does not fit is an error, never cut to fit. The rest of a server's own mode is not taken over: it can change
-# in which order assignments are made, for one thing. Notes (that a table exists) would each cost a round trip. And since
-# a statement that waits for a lock does not end with its connection, it must give up by itself when we do.
-SESSION: Final = """
-SET SESSION
-    sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION',
-    time_zone = '+00:00', sql_notes = 0, innodb_lock_wait_timeout = {wait_s}, lock_wait_timeout = {wait_s};
-SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED
-"""
 LONG_WAIT_S: Final = 60
 """How long a migration waits for locks, in seconds."""
 
@@ -52,10 +44,12 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """One connection, at most one statement or packet at a time."""
+    """One connection, at most one statement at a time."""
 
     def __init__(self, raw: Any, transport: Any) -> None:
         self._raw = raw
+        self.server = Server()
+        """What is at its other end."""
         # Kept, since a cancelled call makes the driver forget it after a polite close, which waits until what was
         # written is gone: for ever, at a server that does not read.
         self._transport = transport
@@ -71,14 +65,22 @@ class Connection:
         await cursor.execute(_filled(sql, parameters))
         return await _answer(cursor)
 
-    async def run_packet(self, sql: str, parameters: Parameters = NOTHING) -> list[Answer]:
-        """The answers to several statements, sent at once."""
-        cursor = self._raw.cursor()
-        await cursor.execute(_filled(sql, parameters))
-        answers = [await _answer(cursor)]
-        while await cursor.nextset():
-            answers.append(await _answer(cursor))
-        return answers
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[None]:
+        """A block of statements that happen together or, if one of them or the COMMIT has failed, not at all.
+
+        Each is a packet of its own. Sent in one, those that come after a statement whose transaction the server has given
+        up, as Galera does to the slower of two nodes, are carried out all the same; and the COMMIT says that all is well.
+        """
+        await self.run("START TRANSACTION")
+        try:
+            yield
+            await self.run("COMMIT")
+        except MySQLError as error:
+            # After an error the driver does not know that the transaction is over; and not every error ends it.
+            if is_whole_answer(error):
+                await self.run("ROLLBACK")
+            raise
 
     @property
     def ended(self) -> bool:
@@ -87,7 +89,7 @@ class Connection:
 
     def usable_after(self, error: BaseException) -> bool:
         """Whether the next statement may use it: the error was the server's whole answer, and left nothing open."""
-        if isinstance(error, StoreError):
+        if isinstance(error, FungibleError):
             return True
         return is_whole_answer(error) and not self._raw.get_transaction_status() and not self.ended
 
@@ -133,6 +135,8 @@ class Settings(NamedTuple):
     timeout_s: float
     pool_size: int
     migrates: bool
+    reads_replicas: bool
+    """Whether what was just written may not be seen yet: declared, as by a proxy that sends reads elsewhere."""
     arguments: dict[str, Any]
     """For `asyncmy.connect`."""
 
@@ -148,7 +152,8 @@ class Settings(NamedTuple):
             raise StoreUnavailableError(home=self.home, reason=reason) from error
         connection = Connection(raw, raw._transport)
         try:
-            await connection.run_packet(SESSION.format(wait_s=math.ceil(wait_s)))
+            connection.server = described((await connection.run(VARIABLES)).rows)
+            await connection.run(connection.server.session(wait_s=math.ceil(wait_s)))
         except BaseException:
             connection.abort()
             raise
@@ -172,6 +177,7 @@ def parse_settings(url: HomeURL, *, timeout_s: float) -> Settings:
         timeout_s=timeout_s,
         pool_size=_pool_size(url),
         migrates=url.option("migrate", "never", allowed=("never", "auto")) == "auto",
+        reads_replicas=url.option("reads", "primary", allowed=("primary", "replica")) == "replica",
         arguments={
             "host": host,
             "port": port or DEFAULT_PORT,

@@ -6,19 +6,20 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
-from fungible.stores.errors import NotMigratedError, StoreError
+from fungible.stores.backoff import pauses
+from fungible.stores.errors import NotMigratedError, StoreError, StoreUnavailableError
 from fungible.stores.loops import PerLoop
 from fungible.stores.migrations import load_migrations
 from fungible.stores.mysql import migrating, sweeping
 from fungible.stores.mysql.connecting import LONG_WAIT_S, Connection, Settings
-from fungible.stores.mysql.failures import LOST, MISSING_TABLES, NEVER_SENT, ROLLED_BACK, code_of, our_error
+from fungible.stores.mysql.failures import IS_READ_ONLY, LOST, MISSING_TABLES, NOTHING_DONE, code_of, our_error
 from fungible.stores.mysql.pool import Pool
+from fungible.stores.mysql.server import SHARDS, refuse_shards
 from fungible.stores.mysql.statements import PACKAGE
+from fungible.stores.sql_errors import MYSQL_ROLLED_BACK, MYSQL_WRONG_SERVER
 
 SWEEP_EVERY_S: Final = 60.0
 PAUSE_BETWEEN_BATCHES_S: Final = 0.05
-LONGEST_PAUSE_S: Final = 0.05
-"""Before what a deadlock has rolled back is sent again."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,12 +56,14 @@ class Database:
         return await self._run(lambda connection: work(connection, *args, **kwargs), repeatable=False)
 
     async def ping(self) -> None:
-        """Looks whether the server answers and the tables are there."""
+        """Looks whether the server answers, takes writes, can be used, and has the tables."""
         deadline = asyncio.get_running_loop().time() + self.settings.timeout_s
         pool = self._pools.here()
         pool.ready = False
         try:
             await self._make_ready(pool, deadline)
+            if not self.settings.reads_replicas:
+                await self._attempts(pool, deadline, self._refuse_read_only, repeatable=True)
         except Exception as error:
             raise self._ours(error) from None
 
@@ -70,7 +73,8 @@ class Database:
             async with asyncio.timeout(self.settings.timeout_s):
                 connection = await self.settings.connect(wait_s=LONG_WAIT_S)
             try:
-                return await migrating.migrate(connection, self._migrations, home=self.settings.home)
+                await self._refuse(connection)
+                return await self._migrated(connection)
             finally:
                 connection.abort()
         except Exception as error:
@@ -127,22 +131,53 @@ class Database:
     async def _attempts(
         self, pool: Pool, deadline: float, work: Callable[[Connection], Awaitable[T]], *, repeatable: bool
     ) -> T:
-        pause_s, lost = 0.001, 0
+        again, lost = pauses(), False
         while True:
             try:
                 return await pool.run(deadline, work)
             except Exception as error:
                 code = code_of(error)
-                if code in LOST and (repeatable or code in NEVER_SENT) and not lost:
-                    lost += 1
-                elif code not in ROLLED_BACK:
+                if code in LOST | MYSQL_WRONG_SERVER and (repeatable or code in NOTHING_DONE) and not lost:
+                    lost = True
+                elif code not in MYSQL_ROLLED_BACK:
                     raise
             async with asyncio.timeout_at(deadline):
-                await asyncio.sleep(random.uniform(0, pause_s))
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+                await asyncio.sleep(next(again))
+
+    async def _migrated(self, connection: Connection) -> list[int]:
+        """Applies what is missing; begins anew where another instance, at another node of the cluster, was in the way."""
+        again = pauses()
+        while True:
+            try:
+                return await migrating.migrate(connection, self._migrations, home=self.settings.home)
+            except Exception as error:
+                if code_of(error) not in MYSQL_ROLLED_BACK:
+                    raise
+            await asyncio.sleep(next(again))
+
+    async def _look(self, connection: Connection) -> int:
+        """The number of the last migration that was applied, on a server that can be used."""
+        await self._refuse(connection)
+        return await migrating.version(connection)
+
+    async def _refuse(self, connection: Connection) -> None:
+        """Refuses a server on which statements of the store are known to fail, or to do something else.
+
+        Raises:
+            SettingError: it is one.
+        """
+        server, home = connection.server, self.settings.home
+        server.refuse_too_old(home=home)
+        if server.may_be_sharded:
+            shards = await connection.run(SHARDS)
+            refuse_shards(shards.rows, database=self.settings.arguments["database"], home=home)
+
+    async def _refuse_read_only(self, connection: Connection) -> None:
+        if connection.server.read_only:
+            raise StoreUnavailableError(home=self.settings.home, reason=IS_READ_ONLY)
 
     async def _make_ready(self, pool: Pool, deadline: float) -> None:
-        found = await self._attempts(pool, deadline, migrating.version, repeatable=True)
+        found = await self._attempts(pool, deadline, self._look, repeatable=True)
         if found < len(self._migrations):
             if not self.settings.migrates:
                 raise self._not_migrated(found)

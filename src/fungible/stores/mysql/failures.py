@@ -5,18 +5,22 @@ from typing import Final
 from asyncmy.errors import DataError, IntegrityError, InterfaceError, MySQLError, ProgrammingError
 
 from fungible.stores.errors import StoreUnavailableError
+from fungible.stores.sql_errors import MYSQL_WRONG_SERVER
 
-# Rolled back, nothing of it has happened: it may be sent again. A deadlock, a row's lock not had in time, and a row that
-# has changed since the transaction's snapshot.
-ROLLED_BACK: Final = frozenset({1213, 1205, 1020})
 # The connection has ended, or has lost its database (which was dropped and made anew).
 LOST: Final = frozenset({0, 2006, 2013, 2055, 1046, 1053, 1152, 1158, 1159, 1160, 1161, 1927, 3169, 4031})
 # Of these, the ones where nothing was sent, or nothing can have happened.
 NEVER_SENT: Final = frozenset({0, 2006, 1046})
-# The server takes no writes, or has left its cluster, and stays so: another connection may lead to the right one.
-WRONG_SERVER: Final = frozenset({1047, 1290, 1792, 1836})
+# Nothing has happened, and another connection may lead to a server where it will: tried once more.
+NOTHING_DONE: Final = NEVER_SENT | MYSQL_WRONG_SERVER
 MISSING_TABLES: Final = frozenset({1054, 1146})
 PACKET_TOO_LARGE: Final = 1153
+READ_ONLY: Final = frozenset({1290, 1792, 1836})
+NOT_IN_CLUSTER: Final = 1047
+# Access to a database, to a table, to a column.
+DENIED: Final = frozenset({1044, 1142, 1143})
+IS_READ_ONLY: Final = "it is read-only, as a replica is: name the primary, or a proxy that leads to it"
+GRANTS: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON database.* TO that user; to migrate, it needs CREATE, ALTER and INDEX as well"
 
 
 def code_of(error: BaseException) -> int:
@@ -32,7 +36,7 @@ def is_whole_answer(error: BaseException) -> bool:
     """Whether an error is the server's answer to a statement, after which it waits for the next one."""
     # The driver's own errors have numbers from 2000 to 2999.
     code = code_of(error)
-    return (1000 <= code < 2000 or code >= 3000) and code not in LOST | WRONG_SERVER
+    return (1000 <= code < 2000 or code >= 3000) and code not in LOST | MYSQL_WRONG_SERVER
 
 
 def our_error(error: Exception, *, home: str, timeout_s: float) -> Exception:
@@ -50,9 +54,18 @@ def _reason(error: Exception) -> str:
         return f"the connection was lost ({code})"
     if code == PACKET_TOO_LARGE:
         return "the server takes no packet of this size: raise its max_allowed_packet to 16M or more"
+    if code in DENIED:
+        return f"{_message(error)} ({code}): {GRANTS}"
+    if code in READ_ONLY:
+        return f"{IS_READ_ONLY} ({code})"
+    if code == NOT_IN_CLUSTER:
+        return f"this node is not part of its Galera cluster: {_message(error)} ({code})"
     if isinstance(error, ProgrammingError | DataError | IntegrityError):
         # Their messages quote the statement or its values: a session's key must not be found in logs.
         return f"the server refused the statement: error {code}"
     # The server's other messages name users and databases, never passwords.
-    message = error.args[1] if code > 0 and len(error.args) > 1 else error
-    return f"{message} ({code})" if code > 0 else str(message) or type(error).__name__
+    return f"{_message(error)} ({code})" if code > 0 else str(error) or type(error).__name__
+
+
+def _message(error: Exception) -> str:
+    return str(error.args[1] if len(error.args) > 1 else error)

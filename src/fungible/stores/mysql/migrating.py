@@ -8,7 +8,8 @@ from fungible.stores.mysql.connecting import LONG_WAIT_S, Connection, row
 from fungible.stores.mysql.failures import MISSING_TABLES, code_of
 from fungible.stores.mysql.statements import expanded
 
-# Locks of this kind are the server's, not the database's: each database has its own by name.
+# Locks of this kind are the server's, not the database's: each database has its own by name. They are a courtesy: two
+# nodes of a cluster each give their own. What decides is the key of fungible_migrations.
 LOCK: Final = "SELECT GET_LOCK(CONCAT('fungible-', LEFT(SHA2(DATABASE(), 256), 40)), %(wait_s)s)"
 CREATE: Final = """
 CREATE TABLE IF NOT EXISTS fungible_migrations (
@@ -17,6 +18,7 @@ CREATE TABLE IF NOT EXISTS fungible_migrations (
     applied_us BIGINT NOT NULL
 ) ENGINE = InnoDB
 """
+DUPLICATE_KEY: Final = 1062
 FOUND: Final = "SELECT COALESCE(MAX(number), 0) FROM fungible_migrations"
 RECORD: Final = expanded(
     "INSERT INTO fungible_migrations (number, name, applied_us) VALUES (%(number)s, %(name)s, now_us())"
@@ -38,7 +40,7 @@ async def migrate(connection: Connection, migrations: tuple[Migration, ...], *, 
     """Applies the migrations that are missing, and gives their numbers.
 
     The server can't take back a CREATE or an ALTER: a migration that was cut off is run again from its start, so each of
-    its statements may be repeated. The lock ends with the connection, which the caller closes.
+    its statements may be repeated; at another node of a cluster, at the same time. The lock ends with the connection, which the caller closes.
     """
     locked = row(await connection.run(LOCK, {"wait_s": LONG_WAIT_S}))
     if locked is None or locked[0] != 1:
@@ -46,8 +48,17 @@ async def migrate(connection: Connection, migrations: tuple[Migration, ...], *, 
     await connection.run(CREATE)
     found = await version(connection)
     missing = [migration for migration in migrations if migration.number > found]
-    for migration in missing:
-        for statement in migration.statements:
-            await connection.run(statement)
+    return [migration.number for migration in missing if await _apply(connection, migration)]
+
+
+async def _apply(connection: Connection, migration: Migration) -> bool:
+    """Applies one; whether it was this call that did."""
+    for statement in migration.statements:
+        await connection.run(statement)
+    try:
         await connection.run(RECORD, {"number": migration.number, "name": migration.name.encode()})
-    return [migration.number for migration in missing]
+    except Exception as error:
+        if code_of(error) == DUPLICATE_KEY:
+            return False
+        raise
+    return True

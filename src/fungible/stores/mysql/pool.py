@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from fungible.stores.mysql.connecting import Connection
 from fungible.stores.mysql.failures import LOST, code_of
+from fungible.stores.sql_errors import MYSQL_WRONG_SERVER
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
@@ -74,10 +75,10 @@ class Pool:
                 self._give_back(connection)
             else:
                 self._drop(connection)
-            if code_of(error) in LOST:
+            if code_of(error) in LOST | MYSQL_WRONG_SERVER:
                 if connection.expired:
                     raise TimeoutError from error
-                # What ended this one has most likely ended the others: a restart.
+                # What is wrong with this one is most likely wrong with the others: a restart, or a failover.
                 self._drop_idle()
             raise
         finally:

@@ -1,4 +1,4 @@
-"""The SQL that the store runs, one file a statement or a packet of statements."""
+"""The SQL that the store runs, one file a statement."""
 
 import importlib.resources
 from functools import cache
@@ -20,11 +20,13 @@ class Statements(NamedTuple):
     current: str
     put_absent: str
     put_any: str
+    expiry: str
     write: str
     touch: str
     delete: str
     bury: str
     take: str
+    number: str
     append: str
     since: str
 

@@ -10,6 +10,7 @@ from fungible.stores.contract import (
     Expect,
     Fields,
     Guarantees,
+    Lack,
     Page,
     Rate,
     Reach,
@@ -33,17 +34,19 @@ from fungible.stores.mysql.writing import in_us, record_of
 class MySQLStore:
     """Records in MariaDB or MySQL, one row each: seen by all instances, kept through a power cut.
 
-    Expiry and rates go by the server's clock. Each verb is one round trip, except that a `put` or a `change` which was
-    refused takes a second one to read what stands. It is as durable as the server: with `innodb_flush_log_at_trx_commit`
-    other than 1, its default, a power cut may lose the last second's writes. Of SQL it uses only what MariaDB and MySQL
-    both document; the tests run on MariaDB.
+    Expiry and rates go by the server's clock. Each verb is one round trip, but for three: a `put` or a `change` which was
+    refused takes a second one to read what stands; on MySQL, so does a `put` whatever stands; `append` is a transaction of
+    four. On a Galera cluster each node sees at once what was written through another (`wsrep_sync_wait`). It is as
+    durable as the server: with `innodb_flush_log_at_trx_commit` other than 1, its default, a power cut may lose the last
+    second's writes. Of SQL it uses only what MariaDB and MySQL both document; the tests run on MariaDB.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._database = Database(settings)
         self._sql = load_statements()
         self.home = settings.home
-        self.guarantees = Guarantees(reach=Reach.FLEET, survives=Survives.MACHINE)
+        lacks = frozenset({Lack.STALE_READS} if settings.reads_replicas else ())
+        self.guarantees = Guarantees(reach=Reach.FLEET, survives=Survives.MACHINE, lacks=lacks)
 
     @classmethod
     def from_url(cls, url: HomeURL, *, timeout_s: float) -> MySQLStore:
@@ -51,7 +54,7 @@ class MySQLStore:
 
         Options: `pool_size` (connections of each process and event loop, 10), `migrate` (`never`, or `auto` at the first
         use), `unix_socket`, `ssl_mode` (`disabled`, `required`, `verify_ca`, `verify_identity`), `ssl_ca`, `ssl_cert`,
-        `ssl_key`.
+        `ssl_key`, `reads` (`primary`, or `replica` where a proxy may have a replica answer).
         """
         return cls(parse_settings(url, timeout_s=timeout_s))
 
@@ -123,8 +126,7 @@ class MySQLStore:
         check_name(topic, "topic")
         check_ttl(ttl_s)
         check_fields(topic, {"item": item}, max_bytes=self.guarantees.max_record_bytes)
-        parameters = {"topic": topic.encode(), "ttl_us": in_us(ttl_s), "item": item}
-        await self._database.write(Connection.run_packet, self._sql.append, parameters)
+        await self._database.write(writing.append, topic, item, ttl_s)
 
     async def since(self, topic: str, cursor: str | None = None) -> Page:
         """The live items after the cursor."""

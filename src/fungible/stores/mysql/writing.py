@@ -22,10 +22,18 @@ async def put_any(connection: Connection, key: str, fields: Fields, ttl_s: float
         GoneError: the key has a tombstone.
     """
     parameters = _parameters(key, fields, ttl_s, _drawn())
-    _, put, expiry = await connection.run_packet(load_statements().put_any, parameters)
-    if not put.number:
+    sql = load_statements().put_any
+    if connection.server.is_mariadb:
+        # Both in the one answer, which MySQL has no way to give.
+        incarnation, expires_us = (await connection.run(f"{sql} RETURNING incarnation, expires_us", parameters)).rows[0]
+    else:
+        incarnation, expires_us = (await connection.run(sql, parameters)).number, None
+    if not incarnation:
         raise GoneError(key=key)
-    return Record(key, fields, expiry.rows[0][0] / 1e6, put.number.to_bytes(INCARNATION_BYTES))
+    if expires_us is None:
+        parameters["incarnation"] = incarnation
+        expires_us = (await connection.run(load_statements().expiry, parameters)).rows[0][0]
+    return Record(key, fields, expires_us / 1e6, incarnation.to_bytes(INCARNATION_BYTES))
 
 
 async def put_absent(connection: Connection, key: str, fields: Fields, ttl_s: float) -> Record:
@@ -90,6 +98,14 @@ async def change(
             written = await _write(connection, record, layout.swap(current.fields, fields), expires_us, ttl_s)
         if written:
             return record.changed(changes, expires_at=written / 1e6)
+
+
+async def append(connection: Connection, topic: str, item: bytes, ttl_s: float) -> None:
+    """Adds an item to a feed."""
+    parameters: dict[str, bytes | int] = {"topic": topic.encode(), "ttl_us": in_us(ttl_s), "item": item}
+    async with connection.transaction():
+        parameters["number"] = (await connection.run(load_statements().number, parameters)).number
+        await connection.run(load_statements().append, parameters)
 
 
 def record_of(key: str, found: tuple[Any, ...]) -> Record:

@@ -13,7 +13,7 @@ TLS_OPTIONS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey")
 SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 SESSIONS: Final = ("any", "primary", "standby", "read-write", "read-only", "prefer-standby")
 OPTIONS: Final = (
-    *("timeout_s", "pool_size", "statement_cache", "durability", "migrate", "host", "target_session_attrs"),
+    *("timeout_s", "pool_size", "statement_cache", "durability", "migrate", "host", "target_session_attrs", "reads"),
     *TLS_OPTIONS,
 )
 STATEMENTS_KEPT: Final = 100
@@ -27,6 +27,8 @@ class Settings(NamedTuple):
     pool_size: int
     relaxed: bool
     migrates: bool
+    reads_replicas: bool
+    """Whether what was just written may not be seen yet: declared, as by a proxy that sends reads elsewhere."""
     arguments: dict[str, Any]
     """For `asyncpg.connect`."""
 
@@ -69,6 +71,7 @@ def parse_settings(url: HomeURL, *, timeout_s: float) -> Settings:
         pool_size=_count(url, "pool_size", 10, lowest=1),
         relaxed=relaxed,
         migrates=url.option("migrate", "never", allowed=("never", "auto")) == "auto",
+        reads_replicas=url.option("reads", "primary", allowed=("primary", "replica")) == "replica",
         arguments={
             **_tls(url),
             "host": hosts or url.option("host", "") or None,

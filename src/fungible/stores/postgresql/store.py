@@ -49,8 +49,10 @@ class PostgreSQLStore:
 
     def __init__(self, settings: Settings, *, sweep_every_s: float = SWEEP_EVERY_S, batch: int = SWEEP_BATCH) -> None:
         self.home = settings.home
-        lacks = frozenset({Lack.RECENT_WRITES} if settings.relaxed else ())
-        self.guarantees = Guarantees(reach=Reach.FLEET, survives=Survives.MACHINE, lacks=lacks)
+        lacks = {Lack.RECENT_WRITES: settings.relaxed, Lack.STALE_READS: settings.reads_replicas}
+        self.guarantees = Guarantees(
+            reach=Reach.FLEET, survives=Survives.MACHINE, lacks=frozenset(lack for lack in lacks if lacks[lack])
+        )
         self._sql = load_statements()
         self._database = Database(settings, self._sql, sweep_every_s=sweep_every_s, batch=batch)
         self._encode = msgspec.json.Encoder().encode
@@ -63,7 +65,8 @@ class PostgreSQLStore:
 
         Options: `pool_size` (10), `durability` (full, or relaxed), `migrate` (never, or auto), `statement_cache` (100;
         0 behind a pooler in transaction mode), `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `host` and
-        `target_session_attrs` as libpq has them, `timeout_s`.
+        `target_session_attrs` as libpq has them, `reads` (primary, or replica where a proxy may have a replica answer),
+        `timeout_s`.
         """
         return cls(parse_settings(url, timeout_s=timeout_s))
 
