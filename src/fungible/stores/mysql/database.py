@@ -12,7 +12,7 @@ from fungible.stores.loops import PerLoop
 from fungible.stores.migrations import load_migrations
 from fungible.stores.mysql import migrating, sweeping
 from fungible.stores.mysql.connecting import LONG_WAIT_S, Connection, Settings
-from fungible.stores.mysql.failures import IS_READ_ONLY, LOST, MISSING_TABLES, NOTHING_DONE, code_of, our_error
+from fungible.stores.mysql.failures import IS_READ_ONLY, LOST, MISSING_TABLES, NOTHING_DONE, code_of, granted, our_error
 from fungible.stores.mysql.pool import Pool
 from fungible.stores.mysql.server import SHARDS, refuse_shards
 from fungible.stores.mysql.statements import PACKAGE
@@ -207,4 +207,6 @@ class Database:
         return NotMigratedError(home=self.settings.home, found=found, wanted=len(self._migrations))
 
     def _ours(self, error: Exception) -> Exception:
-        return our_error(error, home=self.settings.home, timeout_s=self.settings.timeout_s)
+        arguments = self.settings.arguments
+        grants = granted(database=arguments["database"], user=arguments["user"])
+        return our_error(error, home=self.settings.home, timeout_s=self.settings.timeout_s, grants=grants)

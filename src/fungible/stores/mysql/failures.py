@@ -20,7 +20,14 @@ NOT_IN_CLUSTER: Final = 1047
 # Access to a database, to a table, to a column.
 DENIED: Final = frozenset({1044, 1142, 1143})
 IS_READ_ONLY: Final = "it is read-only, as a replica is: name the primary, or a proxy that leads to it"
-GRANTS: Final = "GRANT SELECT, INSERT, UPDATE, DELETE ON database.* TO that user; to migrate, it needs CREATE, ALTER and INDEX as well"
+TO_RUN: Final = "SELECT, INSERT, UPDATE, DELETE"
+TO_MIGRATE: Final = "CREATE, ALTER, INDEX"
+
+
+def granted(*, database: str, user: str | None) -> str:
+    """The statements that give a user what it lacks; the account's host is not known here."""
+    where = f"ON `{database}`.* TO '{user or ''}'@'%'"
+    return f"GRANT {TO_RUN} {where}; to make the tables, GRANT {TO_MIGRATE} {where} as well"
 
 
 def code_of(error: BaseException) -> int:
@@ -39,23 +46,27 @@ def is_whole_answer(error: BaseException) -> bool:
     return (1000 <= code < 2000 or code >= 3000) and code not in LOST | MYSQL_WRONG_SERVER
 
 
-def our_error(error: Exception, *, home: str, timeout_s: float) -> Exception:
-    """Our error for one of the driver's; others stay as they are."""
+def our_error(error: Exception, *, home: str, timeout_s: float, grants: str) -> Exception:
+    """Our error for one of the driver's; others stay as they are.
+
+    Args:
+        grants: What to run where the user lacks a right.
+    """
     if isinstance(error, TimeoutError):
         return StoreUnavailableError(home=home, reason=f"no answer within {timeout_s:g} s")
     if isinstance(error, MySQLError | OSError | EOFError):
-        return StoreUnavailableError(home=home, reason=_reason(error))
+        return StoreUnavailableError(home=home, reason=_reason(error, grants))
     return error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, grants: str) -> str:
     code = code_of(error)
     if code in LOST:
         return f"the connection was lost ({code})"
     if code == PACKET_TOO_LARGE:
         return "the server takes no packet of this size: raise its max_allowed_packet to 16M or more"
     if code in DENIED:
-        return f"{_message(error)} ({code}): {GRANTS}"
+        return f"{_message(error)} ({code}): {grants}"
     if code in READ_ONLY:
         return f"{IS_READ_ONLY} ({code})"
     if code == NOT_IN_CLUSTER:
