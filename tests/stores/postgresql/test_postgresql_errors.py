@@ -15,6 +15,7 @@ from servers import PostgreSQLServer
 
 from fungible.core.errors import FungibleError, SettingError
 from fungible.stores import NotMigratedError, Rate, StoreUnavailableError, open_store
+from fungible.stores.postgresql import tables
 
 SECRET = "open-sesame"
 
@@ -94,22 +95,6 @@ def test_tables_dropped_while_the_store_is_open_are_missed(server: PostgreSQLSer
     asyncio.run(run())
 
 
-def test_a_missing_right_is_said(server: PostgreSQLServer, url: str) -> None:
-    server.run_sql("DROP ROLE IF EXISTS guest")
-    server.run_sql(f"CREATE ROLE guest LOGIN PASSWORD '{SECRET}'")
-
-    async def run() -> None:
-        async with opened(url) as owner:
-            await owner.ping()
-
-    asyncio.run(run())
-    server.run_sql("GRANT USAGE ON SCHEMA public TO guest; GRANT SELECT ON fungible_migrations TO guest")
-    error = error_of(server.url.replace("//fungible:", "//guest:"))
-    assert isinstance(error, StoreUnavailableError)
-    assert "permission denied for table fungible_records" in str(error)
-    server.run_sql("DROP OWNED BY guest; DROP ROLE guest")
-
-
 def test_a_standby_is_refused_by_ping_and_by_writes(server: PostgreSQLServer, url: str) -> None:
     server.run_sql("DROP ROLE IF EXISTS reader")
     server.run_sql(f"CREATE ROLE reader SUPERUSER LOGIN PASSWORD '{SECRET}'")
@@ -121,12 +106,45 @@ def test_a_standby_is_refused_by_ping_and_by_writes(server: PostgreSQLServer, ur
             await owner.ping()
         async with opened(url.replace("//fungible:", "//reader:")) as store:
             assert await store.get("key") is None
+            # Behind a proxy that has replicas answer reads, the question says nothing of where writes go.
+            async with opened(f"{url.replace('//fungible:', '//reader:')}&reads=replica") as divided:
+                await divided.ping()
             for call in (store.ping(), store.put("key", {}, ttl_s=60), store.take("key", Rate(limit=1, period_s=1))):
                 with pytest.raises(StoreUnavailableError, match="read-only standby"):
                     await call
 
     asyncio.run(run())
     server.run_sql("DROP ROLE reader")
+
+
+def test_tables_that_citus_has_spread_are_refused_at_the_first_use(server: PostgreSQLServer, url: str) -> None:
+    async def run() -> None:
+        async with opened(url) as store:
+            await store.ping()
+        # What Citus keeps of its tables, as far as it is asked for.
+        server.run_sql("CREATE TABLE pg_dist_partition (logicalrel regclass, partmethod char)")
+        server.run_sql("CREATE TABLE orders (id int); INSERT INTO pg_dist_partition VALUES ('orders', 'h')")
+        async with opened(url) as store:
+            await store.put("key", {}, ttl_s=60)
+        server.run_sql("INSERT INTO pg_dist_partition VALUES ('fungible_records', 'n')")
+        async with opened(url) as store:
+            for call in (store.ping(), store.get("key")):
+                with pytest.raises(SettingError, match=r"undistribute_table\('fungible_records'\)"):
+                    await call
+
+    asyncio.run(run())
+
+
+def test_a_server_that_is_too_old_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with opened(url) as store:
+            await store.ping()
+            monkeypatch.setattr(tables, "OLDEST", 99)
+            for call in (store.ping(), store.migrate()):
+                with pytest.raises(SettingError, match="too old"):
+                    await call
+
+    asyncio.run(run())
 
 
 RAISING = """
@@ -141,12 +159,22 @@ CREATE TRIGGER fail BEFORE INSERT ON fungible_records FOR EACH ROW EXECUTE FUNCT
 """
 
 
+AT_COMMIT = """
+DROP TRIGGER fail ON fungible_records;
+CREATE CONSTRAINT TRIGGER fail AFTER INSERT ON fungible_records DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION fail();
+"""
+
+
+@pytest.mark.parametrize("when", ["at the statement", "at commit"])
 @pytest.mark.parametrize("code", ["40001", "40P01"], ids=["serialization", "deadlock"])
-def test_what_the_server_rolled_back_for_others_is_tried_again(server: PostgreSQLServer, url: str, code: str) -> None:
+def test_what_the_server_rolled_back_for_others_is_tried_again(
+    server: PostgreSQLServer, url: str, code: str, when: str
+) -> None:
     async def run() -> None:
         async with opened(url) as store:
             await store.ping()
-            server.run_sql(RAISING.format(times=3, code=code))
+            server.run_sql(RAISING.format(times=3, code=code) + (AT_COMMIT if when == "at commit" else ""))
             await store.put("key", {"n": b"1"}, ttl_s=60)
             assert server.run_sql("SELECT last_value FROM attempts") == "4"
 

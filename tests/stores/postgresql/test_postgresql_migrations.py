@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+from contextlib import AsyncExitStack
 
 import pytest
 from postgresql_drills import opened
@@ -10,6 +11,7 @@ from servers import PostgreSQLServer
 
 from fungible.core.errors import SettingError
 from fungible.stores import StoreUnavailableError
+from fungible.stores.postgresql import tables
 
 TABLES = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'fungible%'"
 STARTING = """
@@ -45,6 +47,24 @@ def test_of_five_processes_that_start_at_once_one_makes_the_tables(
     if how == "migrate":
         assert sorted(output.strip() for output, _ in answers) == [*["[1]"], *["[]"] * 4]
     assert server.run_sql("SELECT number, name FROM fungible_migrations") == "1|records"
+
+
+def test_where_the_lock_keeps_nobody_apart_the_tables_are_made_once_all_the_same(
+    server: PostgreSQLServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As in engines that give an advisory lock to everybody who asks.
+    monkeypatch.setattr(tables, "TAKE_LOCK", "SELECT $1::bigint")
+
+    async def run() -> None:
+        for _ in range(5):
+            async with AsyncExitStack() as stack:
+                stores = [await stack.enter_async_context(opened(server.url)) for _ in range(5)]
+                applied = await asyncio.gather(*(store.migrate() for store in stores))
+                assert sorted(applied) == [[], [], [], [], [1]]
+                await stores[0].put("key", {}, ttl_s=60)
+            server.reset()
+
+    asyncio.run(run())
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(server: PostgreSQLServer) -> None:

@@ -128,3 +128,17 @@ def test_a_store_that_is_in_use_sweeps_by_itself_and_survives_an_outage(server: 
             await until(lambda: server.run_sql("SELECT count(*) FROM fungible_records") == "0")
 
     asyncio.run(run())
+
+
+def test_rows_that_somebody_holds_keep_no_sweep_going(server: PostgreSQLServer, url: str) -> None:
+    async def run() -> None:
+        async with opened(url, batch=3) as store, connected(server.url) as other:
+            await fill(store, 3)
+            later(server, 11)
+            await other.execute("BEGIN")
+            await other.fetch("SELECT FROM fungible_records FOR UPDATE")
+            await store.sweep()
+            assert server.run_sql("SELECT count(*) FROM fungible_records") == "6"
+            await other.execute("COMMIT")
+
+    asyncio.run(run())

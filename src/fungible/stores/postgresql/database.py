@@ -5,17 +5,18 @@ import random
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from fungible.core.errors import FungibleError
+from fungible.stores.backoff import pauses
 from fungible.stores.loops import PerLoop
 from fungible.stores.postgresql.connecting import Settings
-from fungible.stores.postgresql.failures import MISSING_TABLES, ROLLED_BACK, our_error
+from fungible.stores.postgresql.failures import MISSING_TABLES, TO_MIGRATE, TO_RUN, granted, is_rolled_back, our_error
 from fungible.stores.postgresql.pool import Pool
 from fungible.stores.postgresql.statements import Statements
+from fungible.stores.postgresql.sweeping import ITEMS_DUE, ITEMS_GONE, TABLES, Swept
 from fungible.stores.postgresql.tables import Tables
 
-AGAIN_WITHIN_S: Final = 0.02
 Answer = TypeVar("Answer")
 
 
@@ -25,7 +26,6 @@ class Database:
     def __init__(self, settings: Settings, statements: Statements, *, sweep_every_s: float, batch: int) -> None:
         self._settings = settings
         self._timeout_s = settings.timeout_s
-        self._sweeps = statements.sweeps
         self._sweep_every_s = sweep_every_s
         self._batch = batch
         self._tables = Tables(settings, statements)
@@ -63,17 +63,36 @@ class Database:
 
     async def migrate(self) -> list[int]:
         """Applies the migrations that are missing."""
-        return await self._ours(self._tables.migrate())
+        return await self._ours(self._tables.migrate(), grants=TO_MIGRATE)
 
     async def sweep(self) -> int:
         """Deletes what has expired, batch by batch: none of them holds locks, or a connection, for long."""
-        seen = 0
-        for sql in self._sweeps:
-            count = self._batch
-            while count == self._batch:
-                [[count]] = await self.rows(self.deadline(), sql, self._batch)
-                seen += count
-        return seen
+        dealt_with = 0
+        for batch in (*(partial(self._sweep, swept) for swept in TABLES), self._sweep_items):
+            more = True
+            while more:
+                found, changed = await batch()
+                dealt_with += changed
+                # Rows that others hold stay due, and are left for the next time.
+                more = found == self._batch and changed > 0
+        return dealt_with
+
+    async def _sweep(self, swept: Swept) -> tuple[int, int]:
+        """Deals with a batch of a table: how many rows were due, and how many of them were deleted or filed anew."""
+        keys = [key for (key,) in await self.rows(self.deadline(), swept.due, self._batch)]
+        changed = 0
+        for sql in swept.changes if keys else ():
+            [[count]] = await self.rows(self.deadline(), sql, keys)
+            changed += count
+        return len(keys), changed
+
+    async def _sweep_items(self) -> tuple[int, int]:
+        """The same of the items of feeds."""
+        due = await self.rows(self.deadline(), ITEMS_DUE, self._batch)
+        if not due:
+            return 0, 0
+        [[count]] = await self.rows(self.deadline(), ITEMS_GONE, *map(list, zip(*due, strict=True)))
+        return len(due), count
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop."""
@@ -102,10 +121,10 @@ class Database:
 
     async def _rows_again(self, pool: Pool, error: Exception, deadline: float, sql: str, *args: object) -> list[Any]:
         """After an error: the rows at another attempt where that is safe, else our error."""
-        tables_were_missing = False
+        tables_were_missing, again = False, pauses()
         while True:
-            if isinstance(error, ROLLED_BACK):
-                await asyncio.sleep(random.uniform(0, AGAIN_WITHIN_S))
+            if is_rolled_back(error):
+                await asyncio.sleep(next(again))
             elif isinstance(error, MISSING_TABLES) and not tables_were_missing:
                 # Dropped while we were running: say so, or make them again.
                 tables_were_missing, pool.ready = True, False
@@ -118,14 +137,15 @@ class Database:
             except Exception as another:
                 error = another
 
-    async def _ours(self, work: Awaitable[Answer]) -> Answer:
+    async def _ours(self, work: Awaitable[Answer], *, grants: str = TO_RUN) -> Answer:
         try:
             return await work
         except Exception as error:
-            self._raise_ours(error)
+            self._raise_ours(error, grants=grants)
 
-    def _raise_ours(self, error: Exception) -> NoReturn:
-        ours = our_error(error, home=self._settings.home, timeout_s=self._timeout_s)
+    def _raise_ours(self, error: Exception, *, grants: str = TO_RUN) -> NoReturn:
+        grants = granted(grants, user=self._settings.arguments["user"])
+        ours = our_error(error, home=self._settings.home, timeout_s=self._timeout_s, grants=grants)
         if ours is error:
             raise error
         raise ours from error

@@ -21,16 +21,9 @@ class Statements(NamedTuple):
     append: str
     since: str
     ping: str
+    hidden: str
+    distributed: str
     create_versions: str
-    sweep_records: str
-    sweep_rates: str
-    sweep_topics: str
-    sweep_items: str
-
-    @property
-    def sweeps(self) -> tuple[str, ...]:
-        """Those that delete what has expired: each takes the size of a batch and gives how many rows it dealt with."""
-        return self.sweep_records, self.sweep_rates, self.sweep_topics, self.sweep_items
 
 
 def load_statements() -> Statements:
