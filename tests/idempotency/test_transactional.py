@@ -333,6 +333,50 @@ async def test_f7_a_database_without_the_table_is_an_honest_503_and_nothing_is_r
         assert one.shop.effects == 0
 
 
+UNDOES_THREE = {
+    "postgresql": """
+        CREATE SEQUENCE attempts;
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            -- A sequence counts on when a transaction is rolled back.
+            IF nextval('attempts') <= 3 THEN RAISE EXCEPTION 'as asked' USING ERRCODE = '40001'; END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON fungible_idempotency FOR EACH ROW EXECUTE FUNCTION fail();
+    """,
+    # So does a table of MyISAM.
+    "mysql": """
+        CREATE TABLE attempts (n INT) ENGINE = MyISAM;
+        INSERT INTO attempts VALUES (0);
+        DELIMITER //
+        CREATE TRIGGER fail BEFORE INSERT ON fungible_idempotency FOR EACH ROW
+        BEGIN
+            UPDATE attempts SET n = n + 1;
+            IF (SELECT n FROM attempts) <= 3 THEN SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213; END IF;
+        END//
+        DELIMITER ;
+        SELECT 'made'
+    """,
+}
+UNDONE = {
+    "postgresql": "DROP TRIGGER fail ON fungible_idempotency; DROP FUNCTION fail; DROP SEQUENCE attempts",
+    "mysql": "DROP TRIGGER fail; DROP TABLE attempts",
+}
+
+
+async def test_f7_what_the_database_undoes_before_the_handler_has_begun_is_begun_anew(place: tuple[Kept, str]) -> None:
+    kept, _ = place
+    if kept.dialect not in UNDOES_THREE:
+        return
+    kept.run(UNDOES_THREE[kept.dialect])
+    try:
+        async with Instance(place) as one:
+            assert (await order(one.app)).status_code == 201
+            assert (one.kept.effects(), one.kept.rows(), one.shop.effects) == (1, 1, 1)
+    finally:
+        kept.run(UNDONE[kept.dialect])
+
+
 def test_f7_open_means_nothing_where_the_handler_needs_the_database() -> None:
     with pytest.raises(SettingError, match="on_unavailable"):
         TransactionalIdempotency(Shop(), begin=lambda: None, routes={"/a": {"on_unavailable": "open"}})  # type: ignore[arg-type]

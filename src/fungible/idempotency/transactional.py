@@ -30,12 +30,15 @@ from fungible.idempotency.options import (
 )
 from fungible.idempotency.responses import REPLAYED, expires_header, problem_of
 from fungible.idempotency.running import LOGGER, Run
-from fungible.idempotency.sql.connections import Adapter, adapter_of, finished, is_away, is_locked
+from fungible.idempotency.sql.connections import Adapter, adapter_of, finished, is_away, is_locked, is_rolled_back
 from fungible.idempotency.sql.rows import Row, carry_out, sweep
+from fungible.stores.backoff import pauses
 from fungible.stores.postures import Home
 
 SWEEP_EVERY_S: Final = 60.0
 SWEEP_MOST: Final = 500
+TRIES: Final = 10
+"""Of a transaction that the database has undone for others' sake before the handler began."""
 MAX_ABANDON_S: Final = 86_400.0 * 24
 
 Begin = Callable[[], AbstractAsyncContextManager[Any]]
@@ -172,23 +175,31 @@ class TransactionalIdempotency(Guard):
 
     async def answer(self, key: str, request: Request, run: Run) -> Answer:
         """Does the work of a request, or finds what was done before."""
-        broken = False
-        try:
-            async with self._begin() as connection:
-                adapter = adapter_of(connection)
-                try:
-                    answer = await self._in_transaction(key, request, run, adapter)
-                except Exception:
-                    # Asked while the connection is ours: later a pool has it back.
-                    broken = adapter.broken()
+        again, tries = pauses(), TRIES
+        while True:
+            broken = False
+            try:
+                async with self._begin() as connection:
+                    adapter = adapter_of(connection)
+                    try:
+                        answer = await self._in_transaction(key, request, run, adapter)
+                    except Exception:
+                        # Asked while the connection is ours: later a pool has it back.
+                        broken = adapter.broken()
+                        raise
+            except _UndoneError as undone:
+                answer = undone.answer
+            except Exception as error:
+                tries -= 1
+                if tries and run.task is None and is_rolled_back(error):
+                    # Nothing of the application's was in it: it is ours to begin anew.
+                    await asyncio.sleep(next(again))
+                    continue
+                if isinstance(error, IdempotencyError):
+                    await run.abandon()
                     raise
-        except _UndoneError as undone:
-            answer = undone.answer
-        except IdempotencyError:
-            await run.abandon()
-            raise
-        except Exception as error:
-            return await self._failed(error, request, run, broken=broken)
+                return await self._failed(error, request, run, broken=broken)
+            break
         self._sweep_now_and_then()
         return answer
 

@@ -10,12 +10,14 @@ from typing import Any, ClassVar, Final, NamedTuple, TypeVar, cast
 
 from fungible.idempotency.errors import TransactionError
 from fungible.idempotency.sql.statements import RELEASE, SAVEPOINT, UNDO, Dialect, Statement, compiled, dialect_of
+from fungible.stores.sql_errors import MYSQL_ROLLED_BACK, MYSQL_WRONG_SERVER, POSTGRESQL_ROLLED_BACK
 
-LOCKED_STATES: Final = frozenset({"40001", "40P01", "55P03"})
+LOCKED_STATES: Final = POSTGRESQL_ROLLED_BACK | {"55P03"}
 """SQLSTATEs: serialization failure, deadlock, lock not available."""
-LOCKED_ERRORS: Final = frozenset({1205, 1213, 3572})
-"""MySQL: lock wait timeout, deadlock, NOWAIT."""
-AWAY_ERRORS: Final = frozenset({1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055})
+LOCK_WAIT_TIMEOUT: Final = 1205
+LOCKED_ERRORS: Final = MYSQL_ROLLED_BACK | {3572}
+"""MySQL: lock wait timeout, deadlock and the like, NOWAIT."""
+AWAY_ERRORS: Final = MYSQL_WRONG_SERVER | {1040, 1053, 1927, 2002, 2003, 2006, 2013, 2055}
 AWAY_STATES: Final = ("08", "57P", "25P03")
 """Classes and SQLSTATEs: no connection, shut down, idle in a transaction for too long."""
 AWAY_NAMES: Final = frozenset({"InterfaceError", "PostgresConnectionError", "ConnectionDoesNotExistError"})
@@ -319,6 +321,14 @@ def is_locked(error: BaseException) -> bool:
         getattr(each, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         or _state(each) in LOCKED_STATES
         or _number(each) in LOCKED_ERRORS
+        for each in _causes(error)
+    )
+
+
+def is_rolled_back(error: BaseException) -> bool:
+    """Whether the database has undone the whole transaction for others' sake, so that it may be begun anew at once."""
+    return is_outdated(error) or any(
+        _state(each) in POSTGRESQL_ROLLED_BACK or _number(each) in MYSQL_ROLLED_BACK - {LOCK_WAIT_TIMEOUT}
         for each in _causes(error)
     )
 

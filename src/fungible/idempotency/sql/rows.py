@@ -267,8 +267,14 @@ class Row:
 
 def sweep(dialect: Dialect, *, now: float, most: int) -> Plan[int]:
     """Deletes expired rows, and gives how many."""
-    done = yield Statement(sql.SWEEP[dialect], {"now_ms": math.floor(now * 1000), "most": most})
-    return max(len(done.rows), done.affected)
+    now_ms = math.floor(now * 1000)
+    expired = yield Statement(sql.EXPIRED[dialect], {"now_ms": now_ms, "most": most})
+    if not expired.rows:
+        return 0
+    keys: dict[str, object] = {f"key{index}": found[0] for index, found in enumerate(expired.rows)}
+    statement = sql.SWEEP.format(keys=", ".join(f":{name}" for name in keys))
+    yield Statement(statement, {**keys, "now_ms": now_ms})
+    return len(keys)
 
 
 def create(dialect: Dialect) -> Plan[None]:

@@ -18,7 +18,7 @@ ALIASES: Final[dict[str, Dialect]] = {
     "mariadb": "mysql",
     "sqlite": "sqlite",
 }
-PARAMETER: Final = re.compile(r":([a-z_]+)\b")
+PARAMETER: Final = re.compile(r":([a-z_][a-z0-9_]*)\b")
 STATEMENT: Final = re.compile(r";[ \t]*$", re.MULTILINE)
 COMMENT: Final = re.compile(r"^--.*\n", re.MULTILINE)
 
@@ -49,13 +49,17 @@ _FINISH: Final = (
     "WHERE record_key = :key AND fingerprint = :fingerprint AND status IS NULL"
 )
 FINISH: Final[dict[Dialect, str]] = {"postgresql": f"{_FINISH} RETURNING 1", "mysql": _FINISH, "sqlite": _FINISH}
-_EXPIRED: Final = "SELECT record_key FROM fungible_idempotency WHERE expires_ms <= :now_ms LIMIT :most"
-_SWEEP: Final = "DELETE FROM fungible_idempotency WHERE"
-SWEEP: Final[dict[Dialect, str]] = {
-    "postgresql": f"{_SWEEP} record_key IN ({_EXPIRED} FOR UPDATE SKIP LOCKED) RETURNING 1",
-    "mysql": f"{_SWEEP} expires_ms <= :now_ms LIMIT :most",
-    "sqlite": f"{_SWEEP} record_key IN ({_EXPIRED})",
+_EXPIRED: Final = (
+    "SELECT record_key FROM fungible_idempotency WHERE expires_ms <= :now_ms ORDER BY expires_ms LIMIT :most"
+)
+EXPIRED: Final[dict[Dialect, str]] = {
+    # A key that is being claimed again is left to who claims it.
+    "postgresql": f"{_EXPIRED} FOR UPDATE SKIP LOCKED",
+    "mysql": _EXPIRED,
+    "sqlite": _EXPIRED,
 }
+# By their keys: a range of an index would be locked, and with it what others insert there.
+SWEEP: Final = "DELETE FROM fungible_idempotency WHERE record_key IN ({keys}) AND expires_ms <= :now_ms"
 SAVEPOINT: Final = "SAVEPOINT fungible_effect"
 UNDO: Final = "ROLLBACK TO SAVEPOINT fungible_effect"
 RELEASE: Final = "RELEASE SAVEPOINT fungible_effect"
