@@ -130,6 +130,23 @@ def test_waiting_for_the_other_nodes_is_asked_for_where_there_are_some(galera: "
     run(drill())
 
 
+def test_a_node_that_serves_nobody_is_unavailable_and_serves_again_by_itself(galera: "GaleraServers") -> None:
+    async def drill() -> None:
+        async with both(galera) as stores:
+            put = await stores[1].put("k", {"a": b"1"}, ttl_s=600)
+            # Error 1047 to all, as from a node that has lost its cluster, or is not yet in step with it.
+            galera.second.run_sql("SET GLOBAL wsrep_reject_queries = ALL")
+            for _ in range(2):
+                with pytest.raises(StoreUnavailableError, match="Galera cluster"):
+                    await stores[1].get("k")
+            assert await stores[0].get("k") == put
+            galera.second.run_sql("SET GLOBAL wsrep_reject_queries = NONE")
+            await returns(stores[1])
+            assert await stores[1].get("k") == put
+
+    run(drill())
+
+
 def test_a_cluster_that_loses_a_node_is_unavailable_for_a_while_and_goes_on_by_itself(galera: "GaleraServers") -> None:
     async def drill() -> None:
         async with both(galera) as (_, other), opened(galera.first.url, timeout_s=1) as store:

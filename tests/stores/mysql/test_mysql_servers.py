@@ -29,7 +29,12 @@ def test_a_read_only_server_is_refused_by_ping_and_by_writes(server: "MariaDBSer
         async with opened(replica) as store:
             await store.migrate()
             await store.ping()
-            # As after a failover, while its connections stand.
+            # As in a failover and back, while its connections stand.
+            server.run_sql("SET GLOBAL read_only = ON")
+            with pytest.raises(StoreUnavailableError, match="read-only"):
+                await store.ping()
+            server.run_sql("SET GLOBAL read_only = OFF")
+            await store.ping()
             server.run_sql("SET GLOBAL read_only = ON")
             for _ in range(2):
                 for call in (store.put("k", {}, ttl_s=60), store.take("r", Rate(limit=1, period_s=1)), store.ping()):

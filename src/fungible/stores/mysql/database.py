@@ -14,12 +14,14 @@ from fungible.stores.mysql import migrating, sweeping
 from fungible.stores.mysql.connecting import LONG_WAIT_S, Connection, Settings
 from fungible.stores.mysql.failures import IS_READ_ONLY, LOST, MISSING_TABLES, NOTHING_DONE, code_of, granted, our_error
 from fungible.stores.mysql.pool import Pool
-from fungible.stores.mysql.server import SHARDS, refuse_shards
+from fungible.stores.mysql.server import SHARDS, VARIABLES, described, refuse_shards
 from fungible.stores.mysql.statements import PACKAGE
 from fungible.stores.sql_errors import MYSQL_ROLLED_BACK, MYSQL_WRONG_SERVER
 
 SWEEP_EVERY_S: Final = 60.0
 PAUSE_BETWEEN_BATCHES_S: Final = 0.05
+MIGRATION_TRIES: Final = 20
+LOCK_WAIT_TIMEOUT: Final = 1205
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -146,14 +148,14 @@ class Database:
 
     async def _migrated(self, connection: Connection) -> list[int]:
         """Applies what is missing; begins anew where another instance, at another node of the cluster, was in the way."""
-        again = pauses()
-        while True:
+        for pause_s, _ in zip(pauses(), range(MIGRATION_TRIES - 1), strict=False):
             try:
                 return await migrating.migrate(connection, self._migrations, home=self.settings.home)
             except Exception as error:
-                if code_of(error) not in MYSQL_ROLLED_BACK:
+                if code_of(error) not in MYSQL_ROLLED_BACK - {LOCK_WAIT_TIMEOUT}:
                     raise
-            await asyncio.sleep(next(again))
+            await asyncio.sleep(pause_s)
+        return await migrating.migrate(connection, self._migrations, home=self.settings.home)
 
     async def _look(self, connection: Connection) -> int:
         """The number of the last migration that was applied, on a server that can be used."""
@@ -173,7 +175,8 @@ class Database:
             refuse_shards(shards.rows, database=self.settings.arguments["database"], home=home)
 
     async def _refuse_read_only(self, connection: Connection) -> None:
-        if connection.server.read_only:
+        # Asked anew: a server may have been made the primary since, or have ceased to be.
+        if described((await connection.run(VARIABLES)).rows).read_only:
             raise StoreUnavailableError(home=self.settings.home, reason=IS_READ_ONLY)
 
     async def _make_ready(self, pool: Pool, deadline: float) -> None:

@@ -40,7 +40,8 @@ async def migrate(connection: Connection, migrations: tuple[Migration, ...], *, 
     """Applies the migrations that are missing, and gives their numbers.
 
     The server can't take back a CREATE or an ALTER: a migration that was cut off is run again from its start, so each of
-    its statements may be repeated; at another node of a cluster, at the same time. The lock ends with the connection, which the caller closes.
+    its statements may be repeated; at another node of a cluster, at the same time. The lock ends with the
+    connection, which the caller closes.
     """
     locked = row(await connection.run(LOCK, {"wait_s": LONG_WAIT_S}))
     if locked is None or locked[0] != 1:
