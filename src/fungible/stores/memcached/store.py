@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Callable
 from typing import Final
@@ -31,15 +30,13 @@ from fungible.stores.contract import (
     conflicting,
     gcra,
 )
-from fungible.stores.errors import ConflictError, GoneError, InvalidRecordError
+from fungible.stores.errors import ConflictError, GoneError
+from fungible.stores.memcached.feeds import Feeds
 from fungible.stores.memcached.servers import Settings, parse_settings
 from fungible.stores.memcached.updating import Items, Write
 from fungible.stores.memcached.values import (
-    FEED,
     RATE,
     RECORD,
-    KeptFeed,
-    KeptItem,
     KeptRate,
     KeptRecord,
     decoded,
@@ -51,15 +48,15 @@ from fungible.stores.memcached.values import (
 )
 
 MAX_RECORD_BYTES: Final = 1_000_000
-CURSOR: Final = re.compile(r"([0-9a-f]{16}):([0-9]{1,19})")
 
 
 class MemcachedStore:
     """Records in Memcached, one item each: seen by all instances, lost when a server restarts or needs the memory.
 
     A read is one round trip. A write is two, a read and a compare-and-set, and two more each time when another instance
-    was first. A feed is one item with all its live items, and takes no more than fit in there: 1 MB. Expiry and rates go
-    by the instances' own clocks. A server that is away makes its keys unavailable; others never stand in for it.
+    was first. A feed is an item with what was appended last, and one more for each megabyte that is older and still live.
+    Expiry and rates go by the instances' own clocks. A server that is away makes its keys unavailable; others never stand
+    in for it.
     """
 
     guarantees = Guarantees(
@@ -71,6 +68,7 @@ class MemcachedStore:
 
     def __init__(self, settings: Settings, *, now: Callable[[], float] = time.time) -> None:
         self._items = Items(settings)
+        self._feeds = Feeds(self._items, now=now)
         self._now = now
         self.home = settings.home
 
@@ -186,31 +184,12 @@ class MemcachedStore:
         check_name(topic, "topic")
         check_ttl(ttl_s)
         check_fields(topic, {"item": item}, max_bytes=self.guarantees.max_record_bytes)
-        drawn = os.urandom(8).hex()
-
-        def append(value: bytes | None) -> Write:
-            now = self._now()
-            feed = decoded(value, topic, KeptFeed) or KeptFeed(topic, drawn, 0, [])
-            items = [kept for kept in feed.items if kept.expires_at > now]
-            items.append(KeptItem(feed.last + 1, now + ttl_s, item))
-            longest = max(kept.expires_at for kept in items)
-            return Write(encoded(KeptFeed(topic, feed.epoch, feed.last + 1, items)), exptime(longest, now))
-
-        await self._items.update(topic, name_of(FEED, topic), append)
+        await self._feeds.append(topic, item, ttl_s=ttl_s)
 
     async def since(self, topic: str, cursor: str | None = None) -> Page:
         """The live items after the cursor."""
         check_name(topic, "topic")
-        seen = CURSOR.fullmatch(cursor or f"{'0' * 16}:0")
-        if seen is None:
-            raise InvalidRecordError(f"this is no cursor of this store: {cursor!r}")
-        feed = decoded(await self._items.read(name_of(FEED, topic)), topic, KeptFeed)
-        if feed is None:
-            return Page((), seen[0])
-        # A feed that was lost, or has expired, begins anew: then whatever it has was not seen yet.
-        number, now = int(seen[2]) if feed.epoch == seen[1] else 0, self._now()
-        items = tuple(kept.item for kept in feed.items if kept.number > number and kept.expires_at > now)
-        return Page(items, f"{feed.epoch}:{feed.last}")
+        return await self._feeds.since(topic, cursor)
 
     async def ping(self) -> None:
         """Raises an error unless all servers are there."""

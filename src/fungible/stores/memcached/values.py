@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from fungible.stores.contract import Record
 
-RECORD, RATE, FEED = b"fungible:r", b"fungible:t", b"fungible:f"
+RECORD, RATE, FEED, SEGMENT = b"fungible:r", b"fungible:t", b"fungible:f", b"fungible:s"
 PLAIN: Final = re.compile(r"[!-~]{1,200}")
 DIGEST_BYTES: Final = 32
 LONGEST_RELATIVE_S: Final = 30 * 86_400
@@ -50,14 +50,25 @@ class KeptItem(Struct, array_like=True, frozen=True):
     item: bytes
 
 
+class KeptSegment(Struct, array_like=True, frozen=True):
+    """Where older items of a feed are kept."""
+
+    name: str
+    last: int
+    """The number of the last of them."""
+    expires_at: float
+
+
 class KeptFeed(Struct, array_like=True, frozen=True):
-    """A feed, with all its live items."""
+    """A feed, with the live items that were appended last; or one of its segments, under the segment's name."""
 
     key: str
     epoch: str
     """Drawn where the feed comes into being: numbers of another epoch say nothing about this one's."""
     last: int
     items: list[KeptItem]
+    older: list[KeptSegment] = []
+    """Segments, the oldest first."""
 
 
 Kept = TypeVar("Kept", KeptRecord, KeptRate, KeptFeed)
