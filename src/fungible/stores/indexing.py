@@ -8,7 +8,7 @@ import msgspec
 
 from fungible.core.sealing import to_base64url
 from fungible.stores.contract import ABSENT, REMOVED, Changes, Record, Store
-from fungible.stores.errors import ConflictError, GoneError
+from fungible.stores.errors import ConflictError, GoneError, StoreError
 
 Prune = Callable[[Record, list[str]], Awaitable[Iterable[str]]]
 """Takes an index's record and the names in it that are alive, those that end first before others; gives which go."""
@@ -49,19 +49,21 @@ class SubjectIndex:
                 continue
 
     async def remove(self, subject: str, *names: str) -> None:
-        """Drops names of what was ended."""
+        """Drops names of what was ended, if that can be done.
+
+        A store that is full may not take even this. What is over is over: its name goes when it is past, or to make room.
+        """
         while names:
-            record = await self._store.get(self._key(subject))
-            here = [name for name in names if record is not None and name in record.fields]
-            if record is None or not here:
-                return
             try:
-                await self._store.change(record, dict.fromkeys(here, REMOVED))
-                return
+                record = await self._store.get(self._key(subject))
+                here = [name for name in names if record is not None and name in record.fields]
+                if record is not None and here:
+                    await self._store.change(record, dict.fromkeys(here, REMOVED))
             except ConflictError:
                 continue
-            except GoneError:
+            except StoreError:
                 return
+            return
 
     async def names(self, subject: str, *, now: float) -> list[str]:
         """The names of what may be alive."""

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from fungible.core import codec
 from fungible.core.errors import SettingError
+from fungible.core.subjects import check_subject
 from fungible.stores.contract import ABSENT, Record, Store
-from fungible.stores.errors import ConflictError, GoneError
+from fungible.stores.errors import ConflictError, GoneError, StoreError
 from fungible.stores.postures import Deployment, Home, require
 from fungible.tokens.families import (
     Family,
@@ -128,8 +129,9 @@ class RefreshTokens:
             thumbprint: Of the client's DPoP key; then `refresh` must be given the same (RFC 9449 section 5).
         Raises:
             StoreUnavailableError: nobody has been given anything; it may be tried again.
-            TypeError: `data` can't be kept.
+            TypeError: `data` can't be kept, or `subject` is no string.
         """
+        check_subject(subject)
         now, token = await self._now(), new_token()
         family = Family(subject, client, thumbprint, now, now + self._absolute_s, codec.encode(data))
         fields = {CHAIN: encode(first_chain(token.secret)), FAMILY: encode(family)}
@@ -209,6 +211,7 @@ class RefreshTokens:
 
     async def end_all(self, subject: str) -> int:
         """Signs a subject out everywhere; gives how many families there were. Who signs in meanwhile stays."""
+        check_subject(subject)
         families = await self._index.families(subject)
         await self._revoke(*families)
         await self._index.remove(subject, *families)
@@ -231,9 +234,21 @@ class RefreshTokens:
         return RefreshReusedError(family=family_id, subject=family.subject)
 
     async def _revoke(self, *families: str) -> None:
-        if self._revocations is not None and families:
+        if self._revocations is None:
+            await self._delete(*families)
+            return
+        try:
             # First: were this process to end after the next line, nobody would find the family and its tokens any more.
             await self._revocations.revoke_families(*families)
+        except StoreError:
+            # A store that is full takes no message, and may still delete: then none of them is refreshed any more.
+            await self._delete(*families)
+            # There may be room now. If not, the caller is told that access tokens live on until they expire.
+            await self._revocations.revoke_families(*families)
+        else:
+            await self._delete(*families)
+
+    async def _delete(self, *families: str) -> None:
         for family in families:
             await self._store.delete(_key(family))
 

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from fungible.core.errors import SettingError
 from fungible.core.leases import elapsed_s
+from fungible.core.subjects import check_subject
 from fungible.stores.contract import Store
 from fungible.stores.following import Following
 from fungible.stores.postures import Deployment, Home, require
@@ -134,7 +135,11 @@ class Revocations:
 
         By the clocks of those who issue: a token that an instance issues within the same second, or whose clock is
         behind, is revoked too, and has to be refreshed.
+
+        Raises:
+            TypeError: `subject` is no string.
         """
+        check_subject(subject)
         await self._publish_before("subject", subject, before)
 
     async def revoke_before(self, before: float | None = None) -> None:

@@ -316,3 +316,33 @@ def test_several_instances_can_not_keep_families_in_one_process() -> None:
 def test_settings_that_can_not_be_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         refresh_over(MemoryStore(), **wrong)
+
+
+async def test_a_subject_that_is_no_text_is_refused_where_it_is_given() -> None:
+    store = WatchedStore()
+    tokens, revocations = refresh_over(store), Revocations(store, instances=1)
+    wrong: Any = 5
+    for ask in (tokens.begin, tokens.end_all, revocations.revoke_subject):
+        with pytest.raises(TypeError, match="a string, not 'int'"):
+            await ask(wrong)
+    assert store.writes == []
+
+
+async def test_a_family_ends_in_a_store_that_takes_no_more_and_who_ends_it_is_told() -> None:
+    store = WatchedStore()
+    tokens = refresh_over(store, revocations=Revocations(store, instances=1))
+    begun = [await tokens.begin("ada") for _ in range(3)]
+
+    async def full(verb: str, number: int, done: bool) -> None:
+        if verb in ("append", "change", "put"):
+            raise StoreUnavailableError(home="memory:", reason="full")
+
+    store.meets = full
+    # What can't be told is how long access tokens live on: until they expire.
+    with pytest.raises(StoreUnavailableError):
+        await tokens.end(begun[0].refresh_token)
+    with pytest.raises(StoreUnavailableError):
+        await tokens.end_all("ada")
+    for each in begun:
+        with pytest.raises(InvalidRefreshTokenError):
+            await tokens.refresh(each.refresh_token)
