@@ -64,7 +64,9 @@ class Service:
 
 
 @contextmanager
-def running(framework: Framework, store_url: str, folder: Path, *, processes: int = 2) -> Iterator[Service]:
+def running(
+    framework: Framework, store_url: str, folder: Path, *, processes: int = 2, mode: str = "stored"
+) -> Iterator[Service]:
     """An application as several processes: workers of one gunicorn, or uvicorns on a port each."""
     if missing := framework.missing():
         pytest.skip(missing)
@@ -73,6 +75,7 @@ def running(framework: Framework, store_url: str, folder: Path, *, processes: in
         **framework.environment,
         "STORE_URL": store_url,
         "SESSION_SECRET": SECRET,
+        "SESSION_MODE": mode,
         "DATABASE": str(folder / "database.sqlite3"),
         "PYTHONDONTWRITEBYTECODE": "1",
     }

@@ -118,7 +118,9 @@ def test_a_sign_in_brings_a_new_id_and_the_old_one_shows_nothing_of_it(service: 
     asyncio.run(scenario())
 
 
-def test_an_addition_that_was_under_way_at_a_sign_in_is_kept_and_takes_no_cookie_back(service: Service) -> None:
+def test_an_addition_that_was_under_way_at_a_sign_in_is_not_seen_after_it_and_takes_no_cookie_back(
+    service: Service,
+) -> None:
     async def scenario() -> None:
         async with visiting(service) as visitor, Gate() as gate:
             await visitor.add("first")
@@ -130,9 +132,32 @@ def test_an_addition_that_was_under_way_at_a_sign_in_is_kept_and_takes_no_cookie
             await adding
             assert other_tab.set_cookies == []
             session = await visitor.me()
-            assert (session["user"], session["cart"]) == ("ada", {"items": ["first", "second"]})
+            assert (session["user"], session["cart"]) == ("ada", {"items": ["first"]})
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS, ids=str)
+def test_a_page_that_was_read_before_a_sign_in_takes_no_cookie_back(
+    framework: Framework, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        for reads in (True, False):
+            async with visiting(service) as visitor, Gate() as gate:
+                await visitor.add("first")
+                # One at each process: where the sign-in was, and where nobody can know of it yet.
+                tabs = [visitor.twin() for _ in range(4)]
+                query = {"gate": str(gate.port), **({"reads": "1"} if reads else {})}
+                slow = [asyncio.create_task(tab.get("/slow", **query)) for tab in tabs]
+                await gate.arrived(4)
+                await visitor.post("/sign-in", user="ada")
+                gate.open()
+                assert [answer.status_code for answer in await asyncio.gather(*slow)] == [200] * 4
+                assert [tab.set_cookies for tab in tabs] == [[]] * 4
+                assert (await visitor.me())["user"] == "ada"
+
+    with running(framework, f"{redis_server.url}?timeout_s=5", tmp_path, mode="snapshot") as service:
+        asyncio.run(scenario())
 
 
 def test_an_id_that_was_never_issued_is_not_taken(service: Service) -> None:

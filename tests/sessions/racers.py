@@ -53,13 +53,16 @@ async def rotate(store: Store, number: int, *, cookie: str, tasks: int) -> str |
     """Process 0 rotates again and again; the others write what they began before. Gives the last cookie."""
     sessions, browser = sessions_over(store, rotation_grace_s=60), Browser(cookie)
     if number == 0:
+        while len((await store.since("loaded")).items) < 2:  # noqa: ASYNC110 - what is waited for is in other processes
+            await asyncio.sleep(0.005)
         for turn in range(5):
             session = await browser.load(sessions)
             session["turn"] = turn
-            await session.rotate(subject="ada" if turn == 2 else None)
+            await session.rotate()
             await browser.answer(sessions, session)
         return browser.cookie
     under_way = [await browser.load(sessions) for _ in range(tasks)]
+    await store.append("loaded", b"", ttl_s=600)
     for task, session in enumerate(under_way):
         session[f"{number}.{task}"] = 1
         session.increment("n")

@@ -30,6 +30,8 @@ class Line:
         self.values = {**values, "list": [*values.get("list", [])]}
         self.subject = subject
         self.alive = True
+        self.sign_ins = 0
+        """Rotations after which not the same named subject is signed in as before."""
 
     def view(self) -> "Line":
         return Line(self.values, self.subject)
@@ -46,6 +48,33 @@ class Place:
         self.dead_at = float("inf")
         self.shows: Line | None = None
         """What stood when the ID was rotated: nothing that came later is ever shown."""
+        self.next: Place | None = None
+        self.gone = False
+        """Whether it was ended by itself, and not what it leads to."""
+
+    @property
+    def subject(self) -> str | None:
+        return (self.shows or self.line).subject
+
+    @property
+    def same_subject(self) -> bool:
+        """Whether the same subject is signed in all the way to where it leads."""
+        return self.next is None or (self.next.subject == self.subject and self.next.same_subject)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is still known where it leads."""
+        return not self.gone and (self.next is None or self.next.leads)
+
+    def end(self, *, came_later: bool) -> bool:
+        """Ends it, and what it leads to as long as the same subject is signed in there; gives whether all is over."""
+        self.gone = True
+        if self.next is None:
+            self.line.alive = False
+            return True
+        if self.next.subject != self.subject or (self.subject is None and came_later):
+            return False
+        return self.next.end(came_later=came_later)
 
 
 class UnderWay:
@@ -54,7 +83,8 @@ class UnderWay:
     def __init__(self, browser: Browser, session: Session, place: Place | None, rotated: bool) -> None:
         self.browser, self.session, self.place, self.rotated = browser, session, place, rotated
         self.line = None if place is None else place.line
-        self.subject = None if place is None else (place.shows or place.line).subject
+        self.subject = None if place is None else place.subject
+        self.sign_ins = 0 if place is None else place.line.sign_ins
 
 
 class Visits(RuleBasedStateMachine):
@@ -94,7 +124,9 @@ class Visits(RuleBasedStateMachine):
     def at(self, cookie: str | None) -> tuple[Place | None, bool]:
         """Where a cookie leads now, and whether by an ID that was rotated."""
         place = self.places.get(cookie)
-        if place is None or self.clock() >= place.dead_at or not place.line.alive:
+        if place is None or self.clock() >= place.dead_at or not (place.line.alive and place.leads):
+            return None, False
+        if place.subject is not None and not place.same_subject:
             return None, False
         return place, place.shows is not None
 
@@ -141,7 +173,7 @@ class Visits(RuleBasedStateMachine):
             self.places[cookie] = Place(line)
             return
         assert cookie is None
-        if request.place.line.alive:
+        if request.place.line.alive and not request.rotated and request.sign_ins == request.place.line.sign_ins:
             request.place.line.apply(token)
 
     def forked(self, cookie: str | None, values: dict[str, Any], subject: str | None, token: str) -> None:
@@ -188,29 +220,30 @@ class Visits(RuleBasedStateMachine):
         cookie = self.answer(request, instance)
         if place is None:
             self.forked(cookie, {}, after, token)
-        elif place.shows is not None and after is not None and after == request.subject:
+        elif place.shows is not None and after == request.subject and (after, place.line.subject) != (None, None):
             assert cookie is None
-            place.line.apply(token)
         elif place.shows is not None:
             self.forked(cookie, place.shows.values, after, token)
         else:
             assert cookie is not None
             assert cookie not in self.places
-            self.places[cookie] = Place(place.line)
+            place.next = self.places[cookie] = Place(place.line)
             place.dead_at = self.clock() + self.grace_s
             signed_out = request.subject is not None and after != request.subject
             place.shows = Line({}, None) if signed_out else place.line.view()
             place.line.apply(token)
             place.line.subject = after
+            place.line.sign_ins += after is None or after != request.subject
 
     @rule(browser=BROWSERS, instance=INSTANCES)
     def sign_out(self, browser: int, instance: int) -> None:
         request = self.load(self.browsers[browser], instance)
         self.run(request.session.end())
-        self.answer(request, instance)
+        before = request.browser.cookie
+        cookie = self.answer(request, instance)
         if request.place is not None:
-            request.place.line.alive = False
-            assert request.browser.cookie is None
+            over = request.place.end(came_later=request.rotated)
+            assert (request.browser.cookie, cookie) == (None if over else before, None)
 
     @rule(instance=INSTANCES, subject=SUBJECTS)
     def sign_out_everywhere(self, instance: int, subject: str) -> None:

@@ -45,6 +45,8 @@ async def test_who_signs_out_stays_out_whatever_is_under_way(backend: Backend, p
 
 async def test_rotations_lose_nothing_that_is_under_way(backend: Backend, processes: Processes) -> None:
     sessions, visitor = sessions_over(backend.open()), Browser()
+    # The same subject before and after: who signs in is another matter.
+    await visitor.sign_in(sessions, "ada")
     await visitor.put(sessions, n=0)
     [cookie, _, _] = await processes.race(backend.url, "sessions.racers:rotate", cookie=visitor.cookie, tasks=10)
     seen = await Browser(cookie).see(sessions)

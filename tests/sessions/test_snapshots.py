@@ -49,10 +49,11 @@ async def test_a_read_within_the_freshness_costs_no_store_call() -> None:
     assert fleet.store.calls == []
     fleet.clock.time_s += 11
     assert await fleet.visitor.see(fleet.one) == {"user": "ada"}
-    assert fleet.store.calls == ["get"]
+    # For what it saw, and for what stood when it was answered.
+    assert fleet.store.calls == ["get", "get"]
     # The answer has brought a fresh copy.
     assert await fleet.visitor.see(fleet.other) == {"user": "ada"}
-    assert fleet.store.calls == ["get"]
+    assert fleet.store.calls == ["get", "get"]
 
 
 async def test_after_a_write_the_next_read_asks_the_store() -> None:
@@ -61,7 +62,7 @@ async def test_after_a_write_the_next_read_asks_the_store() -> None:
     await fleet.visitor.put(fleet.one, n=1)
     assert fleet.store.calls == ["change"]
     assert await fleet.visitor.see(fleet.other) == {"user": "ada", "n": 1}
-    assert fleet.store.calls == ["change", "get"]
+    assert fleet.store.calls == ["change", "get", "get"]
 
 
 async def test_writes_from_old_copies_are_merged_with_what_stands() -> None:
@@ -113,6 +114,91 @@ async def test_a_slow_read_does_not_bring_back_the_cookie_from_before_a_rotation
         await getattr(session, what)()
         await fleet.visitor.answer(fleet.one, session)
         assert await fleet.visitor.answer(fleet.one, slow) is None
+
+
+@pytest.mark.parametrize("after_s", [0, 0.5, 5, 9, 11, 125, 299])
+@pytest.mark.parametrize("what", ["rotate", "sign_in", "end", "end_all"])
+async def test_nor_at_another_instance_which_can_not_know_yet(what: str, after_s: float) -> None:
+    # Nothing is told to the other instance but what it asks for itself.
+    fleet = Fleet(rotation_grace_s=10)
+    await fleet.begin()
+    await fleet.visitor.put(fleet.one, n=1)
+    tab = Browser(fleet.visitor.cookie)
+    slow = await tab.load(fleet.other)
+    session = await fleet.visitor.load(fleet.one)
+    await (session.rotate(subject="bob") if what == "sign_in" else getattr(session, what)())
+    await fleet.visitor.answer(fleet.one, session)
+    fleet.clock.time_s += after_s
+    assert await tab.answer(fleet.other, slow) is None
+
+
+@pytest.mark.parametrize("after_s", [0, 30, 59, 61, 125, 184, 400])
+async def test_what_was_read_before_an_end_is_not_trusted_after_it_however_late_the_answer_is(after_s: float) -> None:
+    fleet = Fleet(revocation_bound_s=1e-9)
+    await fleet.begin()
+    await fleet.visitor.put(fleet.one, n=1)
+    tab = Browser(fleet.visitor.cookie)
+    slow = await tab.load(fleet.other)
+    assert await fleet.one.end_all("ada") == 1
+    fleet.clock.time_s += after_s
+    await tab.answer(fleet.other, slow)
+    for _ in range(7):
+        for instance in (fleet.one, fleet.other):
+            assert (await Browser(tab.cookie).load(instance)).subject is None
+        fleet.clock.time_s += 30
+
+
+async def test_a_copy_is_trusted_from_when_the_store_was_asked_and_not_from_the_answer() -> None:
+    fleet = Fleet(revocation_bound_s=1e-9)
+    await fleet.begin()
+    await fleet.visitor.put(fleet.one, n=1)
+
+    async def slow(verb: str, number: int, done: bool) -> None:
+        # The store's last answer comes late.
+        if verb == "get" and number == 1 and done:
+            fleet.clock.time_s += 50
+
+    fleet.store.calls.clear()
+    session = await fleet.visitor.load(fleet.one)
+    fleet.store.meets = slow
+    fleet.store.calls[:] = ["get"]
+    await fleet.visitor.answer(fleet.one, session)
+    fleet.store.meets = nothing_happens
+    fleet.clock.time_s += 11
+    fleet.store.calls.clear()
+    await fleet.visitor.load(fleet.one)
+    assert "get" in fleet.store.calls
+
+
+async def test_a_slow_read_hides_no_write_that_was_answered_before_it() -> None:
+    fleet = Fleet()
+    await fleet.begin()
+    await fleet.visitor.put(fleet.one, n=1)
+    tab = Browser(fleet.visitor.cookie)
+    slow = await tab.load(fleet.other)
+    await fleet.visitor.put(fleet.one, n=2)
+    await tab.answer(fleet.other, slow)
+    # The browser keeps the cookie of the last answer.
+    fleet.visitor.cookie = tab.cookie
+    for instance in (fleet.one, fleet.other):
+        assert await fleet.visitor.see(instance) == {"user": "ada", "n": 2}
+
+
+async def test_a_read_is_answered_although_the_store_can_not_be_asked_for_a_copy() -> None:
+    fleet = Fleet()
+    await fleet.begin()
+    await fleet.visitor.put(fleet.one, n=1)
+    session = await fleet.visitor.load(fleet.one)
+    fleet.store.meets = fleet.away
+    assert await fleet.visitor.answer(fleet.one, session) is None
+    # But what was written is told to the browser, or nothing is: its copy would hide it.
+    fleet.store.meets = nothing_happens
+    session = await fleet.visitor.load(fleet.one)
+    session["n"] = 2
+    await session.save()
+    fleet.store.meets = fleet.away
+    with pytest.raises(StoreUnavailableError):
+        await fleet.visitor.answer(fleet.one, session)
 
 
 async def test_where_the_feed_is_away_for_longer_than_the_bound_nobody_is_trusted() -> None:
@@ -187,7 +273,7 @@ async def test_a_session_that_is_too_large_for_a_copy_is_read_from_the_store() -
     assert "snapshot_too_large" in fleet.events.seen
 
 
-@pytest.mark.parametrize(("ahead_s", "calls"), [(30, []), (-30, []), (-70, ["get"]), (300, ["get"])])
+@pytest.mark.parametrize(("ahead_s", "calls"), [(30, []), (-30, []), (-70, ["get"] * 2), (300, ["get"] * 2)])
 async def test_copies_from_instances_whose_clocks_are_apart(ahead_s: float, calls: list[str]) -> None:
     fleet = Fleet()
     skewed = sessions_over(

@@ -1,14 +1,16 @@
 """A subject's sessions: listed, ended one by one, or all at once."""
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 from contracts.backends import Backend
 from contracts.clock import Clock
 
 from fungible.sessions import Session
 from fungible.stores.memory import MemoryStore
-from sessions.visiting import NAME, Browser, WatchedStore, sessions_over
+from sessions.visiting import NAME, Browser, Events, WatchedStore, sessions_over
 
 
 async def test_the_devices_of_a_subject_are_listed_with_the_one_that_asks(backend: Backend) -> None:
@@ -110,17 +112,110 @@ async def test_sign_ins_of_one_subject_at_once_are_all_in_the_index(backend: Bac
     assert [await browser.see(sessions[0]) for browser in browsers] == [{}] * 20
 
 
-async def test_the_index_of_one_who_signs_in_often_and_never_out_does_not_only_grow() -> None:
+@pytest.mark.parametrize("mode", ["stored", "snapshot"])
+async def test_of_too_many_sessions_of_one_subject_the_oldest_is_ended_and_that_is_told(
+    mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, events = Clock(), Events()
+    store = WatchedStore(MemoryStore(now=clock))
+    sessions = sessions_over(store, mode=mode, now=clock, max_sessions=3, on_event=events, revocation_bound_s=1e-9)
+    browsers = [Browser() for _ in range(5)]
+    for browser in browsers:
+        clock.time_s += 1
+        await browser.sign_in(sessions, "ada")
+        await browser.see(sessions)
+    assert [await browser.see(sessions) for browser in browsers] == [{}] * 2 + [{"user": "ada"}] * 3
+    assert len(await sessions.sessions_of("ada")) == 3
+    assert events.seen.count("oldest_ended") == 2
+    assert "max_sessions" in caplog.text
+    # A new ID is no further session.
+    session = await browsers[2].load(sessions)
+    await session.rotate()
+    await browsers[2].answer(sessions, session)
+    assert [await browser.see(sessions) for browser in browsers[2:]] == [{"user": "ada"}] * 3
+    assert await sessions.end_all("ada") == 3
+
+
+async def test_those_that_have_ended_by_themselves_make_room_first() -> None:
+    clock, events = Clock(), Events()
+    store = MemoryStore(now=clock)
+    sessions = sessions_over(
+        store, now=clock, max_sessions=3, idle_timeout_s=100, absolute_timeout_s=1000, on_event=events
+    )
+    await Browser().sign_in(sessions, "ada")
+    await Browser().sign_in(sessions, "ada")
+    clock.time_s += 60
+    kept = Browser()
+    await kept.sign_in(sessions, "ada")
+    clock.time_s += 60
+    for _ in range(2):
+        await Browser().sign_in(sessions, "ada")
+    assert await kept.see(sessions) == {"user": "ada"}
+    assert "oldest_ended" not in events.seen
+
+
+async def test_what_a_sign_in_costs_does_not_grow_with_how_often_one_signs_in() -> None:
     clock = Clock()
     store = WatchedStore(MemoryStore(now=clock))
-    sessions = sessions_over(store, now=clock, idle_timeout_s=100, absolute_timeout_s=1_000_000)
+    sessions = sessions_over(store, now=clock)
+    costs: list[int] = []
     for _ in range(300):
+        store.calls.clear()
         await Browser().sign_in(sessions, "ada")
-    assert len(await sessions.sessions_of("ada")) == 300
-    clock.time_s += 101
-    for _ in range(150):
-        await Browser().sign_in(sessions, "ada")
-    store.calls.clear()
-    # Those that are alive are all there, and of the others few.
-    assert len(await sessions.sessions_of("ada")) == 150
-    assert len(store.calls) <= 210
+        costs.append(len(store.calls))
+    assert max(costs[150:]) == min(costs[150:]) < 20
+    [index] = [record for key, record in store.store._records.items() if key.startswith("subject:")]
+    assert len(index.fields) == 100
+    assert len(await sessions.sessions_of("ada")) == 100
+
+
+async def test_an_index_that_is_larger_than_the_limit_shrinks_by_a_few_with_each_sign_in() -> None:
+    store = MemoryStore()
+    many = sessions_over(store, max_sessions=60)
+    for _ in range(60):
+        await Browser().sign_in(many, "ada")
+    few = sessions_over(store, max_sessions=5)
+    sizes: list[int] = []
+    for _ in range(12):
+        await Browser().sign_in(few, "ada")
+        sizes.append(len(await few.sessions_of("ada")))
+    assert sizes == [53, 46, 39, 32, 25, 18, 11, 5, 5, 5, 5, 5]
+
+
+async def test_a_subject_that_is_no_text_is_refused_where_it_is_given() -> None:
+    sessions, visitor = sessions_over(MemoryStore()), Browser()
+    session = await visitor.load(sessions)
+    wrong: Any = 5
+    with pytest.raises(TypeError, match="a string, not 'int'"):
+        await session.rotate(subject=wrong)
+    with pytest.raises(TypeError, match="a string, not 'int'"):
+        session.subject = wrong
+    for ask in (session.end_all, sessions.end_all, sessions.sessions_of):
+        with pytest.raises(TypeError, match="a string, not 'int'"):
+            await ask(wrong)
+    with pytest.raises(UnicodeEncodeError):
+        session.subject = "\ud800"
+    assert session.subject is None
+    assert await visitor.answer(sessions, session) is None
+
+
+@pytest.mark.parametrize("kept", [[1.5, 5], [1.5, {"a": 1}], ["x", "ada"], "x", 7, [], None])
+@pytest.mark.parametrize("mode", ["stored", "snapshot"])
+async def test_a_record_that_holds_an_unreadable_subject_signs_nobody_in_and_fails_no_request(
+    mode: str, kept: object
+) -> None:
+    store = MemoryStore()
+    sessions, visitor = sessions_over(store, mode=mode), Browser()
+    await visitor.put(sessions, cart=1)
+    handle = (await visitor.load(sessions)).state.handle
+    record = await store.get(f"session:{handle}")
+    assert record is not None
+    await store.change(record, {".": b"\xc1" if kept is None else msgspec.msgpack.encode(kept)})
+    session = await visitor.load(sessions)
+    assert (session.subject, dict(session)) == (None, {"cart": 1})
+    await visitor.put(sessions, cart=2)
+    assert await visitor.see(sessions) == {"cart": 2}
+    await visitor.sign_in(sessions, "ada")
+    assert (await visitor.load(sessions)).subject == "ada"
+    await visitor.sign_out(sessions)
+    assert await visitor.see(sessions) == {}

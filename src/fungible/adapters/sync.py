@@ -78,9 +78,9 @@ class SyncSessions:
 
 
 def due(sessions: Sessions, session: Session, now: float) -> bool:
-    """Whether `write` would have anything to do: a change, an end, a new ID or a longer life."""
+    """Whether `write` would have anything to do: a change, an end, a new ID, a longer life, or another cookie."""
     state = session.state
-    if state.ended or state.rotation_due or session.changed_since_written():
+    if state.send_due or state.ended or state.rotation_due or session.changed_since_written():
         return True
     return extension_s(state, sessions.settings, now) is not None
 

@@ -12,6 +12,9 @@ from fungible.stores.contract import Store
 from fungible.stores.following import Following
 
 TOPIC: Final = "session-revocations"
+TOLD_AGAIN_AFTER_S: Final = 10.0
+"""What took longer to take effect is told once more then, as it must be known for as long as copies of just before are
+trusted."""
 
 
 class Revocation(msgspec.Struct, frozen=True, array_like=True):
@@ -28,7 +31,7 @@ class Revocations:
     Args:
         store: Where the feed is.
         bound_s: What is known is never older than that many seconds; where the store does not answer, nobody is let in.
-        keep_s: How long an entry matters: as long as a snapshot may be trusted.
+        keep_s: How long an entry matters from when it takes effect: as long as a copy of just before may be trusted.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Revocations:
         monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         self._store = store
-        self._keep_s = keep_s
+        self._keep_s = keep_s + TOLD_AGAIN_AFTER_S
         self._now = now
         self._feed: Following[dict[str, Revocation]] = Following(
             store, TOPIC, bound_s=bound_s, begin=dict, learn=_learn, tidy=self._forget, monotonic=monotonic
@@ -51,25 +54,24 @@ class Revocations:
         """Tells all instances that an ID is dead from an instant on."""
         keep_s = max(from_s - self._now(), 0) + self._keep_s
         item = msgspec.msgpack.encode(Revocation(handle, from_s, self._now() + keep_s))
-        await self._store.append(TOPIC, item, ttl_s=keep_s)
+        # Here it is known in any case: a store that is full may still delete.
         _learn(self._feed.latest(), item)
+        await self._store.append(TOPIC, item, ttl_s=keep_s)
 
     async def is_revoked(self, handle: str) -> bool:
-        """Whether the ID is dead, by what is known and no older than the bound.
+        """Whether the ID is dead, now or soon, by what is known and no older than the bound.
+
+        Soon: what a rotated ID still shows for a while is the store's to say, so that it is known to be a rotated one.
 
         Raises:
             StoreUnavailableError: the feed could not be read for longer than the bound.
         """
-        found = (await self._feed.known()).get(handle)
-        return found is not None and found.from_s <= self._now()
+        return handle in await self._feed.known()
 
     def says(self, handle: str) -> bool | None:
         """The same without asking the store; None where that has to be asked."""
         known = self._feed.fresh()
-        if known is None:
-            return None
-        found = known.get(handle)
-        return found is not None and found.from_s <= self._now()
+        return None if known is None else handle in known
 
     def knows(self, handle: str) -> bool:
         """Whether the ID is known to be dead, now or soon. Asks nothing."""
@@ -84,5 +86,8 @@ class Revocations:
 def _learn(known: dict[str, Revocation], item: bytes) -> None:
     revocation = msgspec.msgpack.decode(item, type=Revocation)
     standing = known.get(revocation.handle)
-    if standing is None or revocation.from_s < standing.from_s:
-        known[revocation.handle] = revocation
+    if standing is not None:
+        # Told twice: dead from the first instant, and known for as long as either says.
+        from_s = min(revocation.from_s, standing.from_s)
+        revocation = Revocation(revocation.handle, from_s, max(revocation.forget_at, standing.forget_at))
+    known[revocation.handle] = revocation

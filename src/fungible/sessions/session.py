@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from fungible.core.subjects import check_subject
 from fungible.sessions.merging import Path
 from fungible.sessions.state import field_of
 from fungible.sessions.tracking import TrackedValues
@@ -72,6 +73,7 @@ class Session(TrackedValues):
     @subject.setter
     def subject(self, subject: str | None) -> None:
         self._writable()
+        check_subject(subject)
         if subject != self.state.subject:
             self.state.subject = subject
             self.state.rotation_due = True
@@ -91,13 +93,17 @@ class Session(TrackedValues):
     async def rotate(self, *, subject: str | None = None) -> None:
         """Gives the session a new ID, now: at each sign-in and each change of privilege.
 
-        What was changed so far is written with it. The old ID leads to the new one for a few seconds, for requests that
-        are already under way, and then to nothing.
+        What was changed so far is written with it. For a few seconds the old ID still shows what it showed before, and then
+        nothing. What requests that are under way still write goes into the new session only where the same subject was
+        signed in before: of a sign-in nobody sees anything who had the ID from before.
 
         Args:
             subject: Who is signed in from now on, if that is to change.
+        Raises:
+            TypeError: `subject` is no string.
         """
         self._writable()
+        check_subject(subject)
         if subject is not None:
             self.state.subject = subject
         await self._sessions.rotate(self)
@@ -117,8 +123,11 @@ class Session(TrackedValues):
             keep_this: Leaves this very session alive, as after a change of password.
         Returns:
             How many were ended.
+        Raises:
+            TypeError: `subject` is no string.
         """
         self._writable()
+        check_subject(subject)
         whose = self.state.subject if subject is None else subject
         if whose is None:
             await self.end()

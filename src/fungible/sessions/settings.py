@@ -12,6 +12,8 @@ TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 DAY_S: Final = 86_400.0
 MAX_COOKIE_BYTES: Final = 4000
 """Name and value. Browsers keep 4096 (RFC 6265 section 6.1), and some count attributes too."""
+MOST_SESSIONS: Final = 10_000
+"""Of one subject. A record of the store has room for more: it must never be full, or nobody could sign in any more."""
 
 SameSite = Literal["lax", "strict", "none"]
 
@@ -94,9 +96,12 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
     absolute_timeout_s: float = 90 * DAY_S
     """A session ends then at the latest, however much it is used."""
     rotation_grace_s: float = 10
-    """How long the old ID still leads to the session after a rotation, for requests that were under way."""
+    """How long the old ID still shows what it showed before a rotation, for requests that were under way."""
     tombstone_s: float = 300
     """How long a request may run that began before its session was ended or rotated."""
+    max_sessions: int = 100
+    """Live sessions of one subject: who signs in once more ends the oldest of them, and `on_event` is told
+    `oldest_ended`. At most 10,000, as a subject's index is read with each sign-in."""
     conflicts: Literal["merge", "raise"] = "merge"
     """What becomes of two changes that can't be merged: the later writer's stands, or `SessionConflict`."""
     subject_key: str | None = None
@@ -117,6 +122,8 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
             raise SettingError(
                 f"rotation_grace_s={self.rotation_grace_s!r} must be 0 to {self.tombstone_s} (tombstone_s)"
             )
+        if not 1 <= self.max_sessions <= MOST_SESSIONS:
+            raise SettingError(f"max_sessions={self.max_sessions!r} must be 1 to {MOST_SESSIONS}")
         if self.idle_timeout_s > self.absolute_timeout_s:
             raise SettingError("idle_timeout_s must not be longer than absolute_timeout_s")
         if self.conflicts not in ("merge", "raise"):

@@ -14,12 +14,13 @@ from fungible.sessions.cookies import handle_of
 from fungible.sessions.revocations import Revocations
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
-from fungible.sessions.state import SessionState
-from fungible.sessions.stored import StoredSessions, key_of
+from fungible.sessions.state import SessionState, key_of
+from fungible.sessions.stored import StoredSessions
 from fungible.stores.contract import Record, Store
 
 KEEP_LONGER_S = 60.0
-"""Revocations are kept that much longer than snapshots are trusted, for clocks that are apart."""
+"""Revocations are kept that much longer than snapshots are trusted, for clocks that are apart. Both are counted from when
+the store was asked: what it has answered before an end is not trusted for longer than the end is known."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
@@ -27,7 +28,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 
     id: bytes
     taken_at: float
-    """When the store was asked, in Unix seconds; 0 where there is no copy to be trusted."""
+    """When the store was asked for it, in Unix seconds, however late the answer went out; 0 where there is no copy to be
+    trusted."""
     expires_at: float = 0.0
     incarnation: bytes = b""
     fields: dict[str, bytes] = {}
@@ -50,7 +52,11 @@ decoder = msgspec.msgpack.Decoder(Snapshot)
 
 
 class SnapshotSessions(StoredSessions):
-    """Stored sessions with snapshots. A read within `freshness_s` of the last question asks the store nothing."""
+    """Stored sessions with snapshots. A read within `freshness_s` of the last question asks the store nothing.
+
+    A read after that asks twice: for what the request sees, and at its end for what the next ones go by. What the request
+    has seen will not do for that, as somebody may have signed in, or written, while it ran.
+    """
 
     def __init__(
         self, store: Store, ring: KeyRing, settings: SessionSettings, *, now: Callable[[], float] = time.time
@@ -94,9 +100,17 @@ class SnapshotSessions(StoredSessions):
                 self.notice("session_unknown")
                 return None
             # The answer brings the visitor a fresh copy.
-            state.send_due = state.copy_due = True
+            state.send_due = state.copy_due = self._may_fit(state)
         state.send_due = state.send_due or not current
         return state
+
+    def _may_fit(self, state: SessionState) -> bool:
+        """Whether a copy may fit into the cookie: where it is plain that none does, the answer need not ask for one."""
+        size_bytes = sum(len(name) + len(data) for name, data in state.fields.items()) * 4 // 3
+        if size_bytes > self.settings.max_cookie_bytes:
+            self.notice("snapshot_too_large", size_bytes=size_bytes)
+            return False
+        return True
 
     def _opened(self, text: str) -> _Opened | None:
         """What a cookie holds."""
@@ -121,17 +135,18 @@ class SnapshotSessions(StoredSessions):
             ),
         )
 
-    async def write(self, session: Session) -> None:
+    async def keep(self, session: Session) -> None:
         """Keeps what a request has changed; then the copy in the cookie must not be trusted any more."""
-        record = session.state.record
-        await super().write(session)
-        if session.state.record is not record:
-            session.state.copy_due = False
-            session.state.send_due = session.state.send_due or not session.state.dead
-        handle = session.state.handle
-        if session.state.send_due and handle is not None and self._revocations.knows(handle):
+        state = session.state
+        record = state.record
+        await super().keep(session)
+        if state.record is not record:
+            state.copy_due = False
+            state.outdated = True
+            state.send_due = state.send_due or not state.dead
+        if state.send_due and not state.drawn and state.handle is not None and self._revocations.knows(state.handle):
             # Rotated or ended while this request was under way: its cookie must not come after the new one.
-            session.state.send_due = False
+            state.send_due = False
 
     async def rotate(self, session: Session) -> None:
         """Writes what was changed, under a new ID."""
@@ -142,11 +157,13 @@ class SnapshotSessions(StoredSessions):
         """The cookie's value: with a copy after a read, without one after a write.
 
         The answers of two requests that wrote at once may reach the browser in either order, and each knows only its
-        own changes: so neither carries a copy, and the next read asks the store.
+        own changes: so neither carries a copy, and the next read asks the store. For the same reason the copy is what
+        the store has said last, and not what the request has read: another may have written since, and been answered.
         """
-        record = state.record
+        record = state.copy
         if record is not None and state.copy_due:
-            snapshot = Snapshot(session_id, self.now(), record.expires_at, record.incarnation, dict(record.fields))
+            taken_at, fields = state.copied_at, dict(record.fields)
+            snapshot = Snapshot(session_id, taken_at, record.expires_at, record.incarnation, fields)
             text = self._sealer.seal(encoder.encode(snapshot))
             if len(text) + len(self.settings.cookie.full_name) <= self.settings.max_cookie_bytes:
                 return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -33,8 +33,8 @@ class Next(msgspec.Struct, frozen=True, array_like=True):
     """From then on it leads nowhere, but for requests that had read it before."""
 
 
-meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
-next_decoder: Final = msgspec.msgpack.Decoder(Next)
+_meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
+_next_decoder: Final = msgspec.msgpack.Decoder(Next)
 encoder: Final = msgspec.msgpack.Encoder()
 
 
@@ -56,15 +56,28 @@ class SessionState(msgspec.Struct, gc=False):
     had_cookie: bool = False
     stale: bool = False
     """Whether this is what a rotated ID still shows, while the session goes on under another one."""
+    shut_out: bool = False
+    """Whether what this request writes is refused: its ID was rotated before it came, or somebody has signed in."""
     rotation_due: bool = False
     send_due: bool = False
+    """Whether the visitor is to be sent the cookie: once it is known that the ID still stands, see `stands`."""
+    drawn: bool = False
+    """Whether this request has drawn the ID: then no other can have ended or rotated it."""
+    stands: bool = False
+    """Whether the store has said so in the last `write`: no cookie is sent by what was known before."""
     clear_due: bool = False
     copy_due: bool = False
-    """Whether the cookie may carry a copy of what was read."""
+    """Whether the cookie may carry a copy of what is kept."""
+    outdated: bool = False
+    """Whether the browser's cookie may have a copy from before what this request has written."""
+    copy: Record | None = None
+    copied_at: float = 0.0
+    """That copy, and before which instant the store was asked for it, in Unix seconds."""
     dead: bool = False
-    """Whether it was ended while this request was under way: nothing that the request still does is kept."""
-    ended: tuple[str, ...] = ()
-    """Handles of sessions to be ended with the response."""
+    """Whether it was ended while this request was under way: nothing that the request still does is kept, unless it signs
+    somebody in, who gets a session of their own."""
+    ended: tuple[tuple[str, bool], ...] = ()
+    """Sessions to be ended with the response: the handle, and whether it was `shut_out`."""
     _meta: bytes | None = None
     _subject: str | None = None
 
@@ -103,17 +116,18 @@ class SessionState(msgspec.Struct, gc=False):
     def abandon(self, *, end_later: bool) -> None:
         """Leaves this session: what comes now is another one. `end_later`: it is still to be ended."""
         if end_later and self.handle is not None:
-            self.ended = (*self.ended, self.handle)
-        self.clear_due = self.had_cookie
+            self.ended = (*self.ended, (self.handle, self.shut_out))
+        # Who has ended it has cleared the cookie, and may have set another one by now.
+        self.clear_due = self.had_cookie and not self.dead
         self.record = self.id = self.handle = None
         self.fields = NOTHING
         self._meta = None
         self._subject = None
-        self.rotation_due = self.stale = False
+        self.rotation_due = self.stale = self.shut_out = self.send_due = self.copy_due = self.outdated = False
 
     def _read_meta(self) -> None:
         if self._meta is not None:
-            meta = meta_decoder.decode(self._meta)
+            meta = decode_meta(self._meta)
             self._meta = None
             self._created_at, self._subject = meta.created_at, meta.subject
 
@@ -121,7 +135,34 @@ class SessionState(msgspec.Struct, gc=False):
 def subject_of(record: Record) -> str | None:
     """Who is signed in with a session that was read."""
     meta = record.fields.get(META)
-    return None if meta is None else meta_decoder.decode(meta).subject
+    return None if meta is None else decode_meta(meta).subject
+
+
+def decode_meta(data: bytes) -> Meta:
+    """What is kept of a session beside its values. Of what can't be read, nobody is signed in, and its time is over."""
+    try:
+        return _meta_decoder.decode(data)
+    except msgspec.DecodeError:
+        pass
+    try:
+        kept: Any = msgspec.msgpack.decode(data)
+    except msgspec.DecodeError:
+        kept = None
+    created_at = cast("list[Any]", kept)[0] if isinstance(kept, list) and kept else None
+    return Meta(float(created_at) if isinstance(created_at, int | float) else 0.0)
+
+
+def decode_next(data: bytes) -> Next:
+    """Where a rotated ID leads: nowhere, where that can't be read."""
+    try:
+        return _next_decoder.decode(data)
+    except msgspec.DecodeError:
+        return Next("unreadable", 0)
+
+
+def key_of(handle: str) -> str:
+    """Where a session is kept."""
+    return f"session:{handle}"
 
 
 def field_of(name: str) -> str:

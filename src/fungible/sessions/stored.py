@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from fungible.core.codec import UndecodableError, decode
 from fungible.core.keyring import KeyRing
+from fungible.core.log import RepeatedWarning
 from fungible.core.recent import Recent
+from fungible.core.subjects import check_subject
 from fungible.sessions.contract import SessionInfo
 from fungible.sessions.cookies import SessionCookie, VerifiedID, handle_of, new_id, signed_id, verified_id
 from fungible.sessions.lifetimes import extension_s
-from fungible.sessions.rotation import rotate
+from fungible.sessions.rotation import begin_after_the_end, rotate, standing
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
-from fungible.sessions.state import ENDED, META, NEXT, SessionState, meta_decoder, name_of, next_decoder
+from fungible.sessions.state import (
+    ENDED,
+    META,
+    NEXT,
+    SessionState,
+    decode_next,
+    key_of,
+    subject_of,
+)
 from fungible.sessions.subjects import SessionIndex
+from fungible.sessions.termination import end, end_all, end_one
 from fungible.stores.contract import ABSENT, REMOVED, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
 
-MAX_HOPS: Final = 1000
-"""Rotations that are followed from an old ID: there never are so many while one request runs."""
+LOGGER: Final = logging.getLogger("fungible.sessions")
 MAX_ATTEMPTS: Final = 1000
 """Each failed attempt means that another request has written: so many never come together."""
 
@@ -44,7 +54,8 @@ class StoredSessions:
         self.store = store
         self.settings = settings
         self.now = now
-        self.subjects = SessionIndex(store, now=now)
+        self.subjects = SessionIndex(store, most=settings.max_sessions, now=now, end=self._end_oldest)
+        self._log = RepeatedWarning(LOGGER)
         self._ring = ring
         self._cookie = SessionCookie(settings)
         self._recent = Recent[VerifiedID]()
@@ -96,49 +107,76 @@ class StoredSessions:
     async def _read_rotated(self, record: Record, handle: str) -> SessionState | None:
         """What a rotated ID shows for a few seconds: what it showed before, while the session lives.
 
-        It never leads to what came later, nor to a cookie with the new ID; but what is written with it is kept.
+        It never leads to what came later, nor to a cookie with the new ID, and nothing that is written with it is kept.
         """
-        if self.now() >= next_decoder.decode(record.fields[NEXT]).dead_at:
+        if self.now() >= decode_next(record.fields[NEXT]).dead_at:
             self.notice("rotated_id_refused")
             return None
-        if await self.standing(record) is None:
+        found = await standing(self, record)
+        if found is None or (not found.same_subject and subject_of(record) is not None):
+            # Ended; or who was signed in has signed out, or another has signed in, and so they are out here, too.
             return None
         shown = record.changed({NEXT: REMOVED})
         state = SessionState.of(shown, handle=handle, session_id=None, now=self.now())
-        state.stale = True
+        state.stale = state.shut_out = True
         return state
-
-    async def standing(self, record: Record) -> Record | None:
-        """The record that stands for a session now, where it was rotated since; None if it has ended."""
-        for _ in range(MAX_HOPS):
-            if ENDED in record.fields:
-                return None
-            if NEXT not in record.fields:
-                return record
-            found = await self.store.get(key_of(next_decoder.decode(record.fields[NEXT]).handle))
-            if found is None:
-                return None
-            record = found
-        return None
 
     # --- writing ---
 
     async def write(self, session: Session) -> None:
+        """Keeps what a request has changed, and sees to it that the cookie that is due may be sent."""
+        if session.read_only:
+            return
+        state = session.state
+        state.stands = False
+        await self.keep(session)
+        if state.send_due and state.id is not None and not (state.drawn or state.stands):
+            await self.ask_again(state)
+
+    async def ask_again(self, state: SessionState) -> None:
+        """Asks whether the ID that a cookie is due for still stands: the last thing that is done before the answer.
+
+        By the answer of an hour, or of a millisecond, ago it would go out after the cookie of a sign-in that was quicker.
+        """
+        assert state.handle is not None
+        asked_at = self.now()
+        try:
+            record = await self.store.get(key_of(state.handle))
+        except StoreUnavailableError:
+            if state.outdated:
+                raise
+            # The request was served, and its visitor's cookie is as good as before.
+            state.send_due = False
+            return
+        if record is None or NEXT in record.fields or ENDED in record.fields:
+            state.send_due = False
+            return
+        state.stands = True
+        state.copy, state.copied_at = record, asked_at
+
+    async def keep(self, session: Session) -> None:
         """Keeps what a request has changed."""
         state = session.state
-        if session.read_only or state.dead:
-            return
         while state.ended:
-            await self.end_by_handle(state.ended[0])
+            handle, shut_out = state.ended[0]
+            if not await end(self, handle, shut_out=shut_out):
+                # The browser may have the cookie of who has signed in: it is neither taken back nor replaced.
+                state.clear_due = False
+                state.dead = state.record is None
             state.ended = state.ended[1:]
         if self.settings.subject_key is not None:
             session.follow_subject(self.settings.subject_key)
+        if state.dead:
+            await begin_after_the_end(self, session)
+            return
         changes = session.changes()
         if state.record is None:
             if changes or state.subject is not None:
                 await self.create(session, changes)
         elif state.rotation_due:
             await self.rotate(session)
+        elif changes and state.shut_out:
+            self.refuse(session, state.record)
         elif changes:
             record, ttl_s = state.record, extension_s(state, self.settings, self.now())
             try:
@@ -150,6 +188,7 @@ class StoredSessions:
             except GoneError:
                 self.lost(session)
             else:
+                state.stands = True
                 session.written(state.record.fields)
             state.send_due = not state.dead and (state.send_due or ttl_s is not None)
         elif not state.stale:
@@ -165,7 +204,8 @@ class StoredSessions:
         fields[META] = state.meta()
         state.record = await self.store.put(key_of(handle), fields, ttl_s=self.settings.idle_timeout_s, expect=ABSENT)
         state.id, state.handle = session_id, handle
-        state.send_due, state.rotation_due = True, False
+        state.send_due = state.drawn = True
+        state.rotation_due = state.dead = state.clear_due = False
         if state.subject is not None:
             await self.subjects.add(state.subject, handle, ends_at=state.created_at + self.settings.absolute_timeout_s)
         session.written(state.record.fields)
@@ -178,23 +218,28 @@ class StoredSessions:
         try:
             # No `touch`: where the session was rotated meanwhile, the old ID must not come after the new one.
             await self.store.change(record, {NEXT: REMOVED}, ttl_s=ttl_s)
-            state.send_due = True
+            state.send_due = state.stands = True
         except (ConflictError, GoneError):
             state.send_due = False
 
     async def _merge(self, session: Session, read: Record, current: Record, ttl_s: float | None) -> None:
         """Merges what a request has changed with what another one has, and writes that."""
         for _ in range(MAX_ATTEMPTS):
-            standing = await self.standing(current)
-            if standing is None:
+            found = await standing(self, current, read)
+            if found is None:
                 self.lost(session)
                 return
-            merged = session.merged_with(standing.fields)
+            if not found.takes_writes(read):
+                self.refuse(session, read)
+                return
+            stood = found.record
+            merged = session.merged_with(stood.fields)
             self.notice("merged")
             try:
                 if merged:
-                    standing = await self.store.change(standing, {**merged, NEXT: REMOVED}, ttl_s=ttl_s)
-                go_on(session, read, standing)
+                    stood = await self.store.change(stood, {**merged, NEXT: REMOVED}, ttl_s=ttl_s)
+                    session.state.stands = stood.key == read.key
+                go_on(session, read, stood)
                 return
             except ConflictError as conflict:
                 current = conflict.current
@@ -207,8 +252,22 @@ class StoredSessions:
         """The session was ended while this request was under way: it stays so, and no cookie is sent."""
         session.forget()
         session.state.dead = True
-        session.state.send_due = False
-        self.notice("revival_refused")
+        session.state.rotation_due = session.state.send_due = False
+        self.tell(
+            "revival_refused", "a session was ended while a request was under way: what that has changed was dropped"
+        )
+
+    def refuse(self, session: Session, read: Record) -> None:
+        """Refuses what a request has changed of a session that goes on under an ID which that request must not reach.
+
+        It goes on showing what it showed, with its own changes.
+        """
+        session.state.shut_out = True
+        show_own(session, read)
+        self.tell(
+            "write_refused",
+            "what a request has changed in its session was dropped: it came with a session ID from before a sign-in",
+        )
 
     def _turn(self, key: str) -> asyncio.Lock:
         """One at a time within this process where requests write the same values: others would only try in vain."""
@@ -223,9 +282,14 @@ class StoredSessions:
     def set_cookie(self, session: Session) -> str | None:
         """The `Set-Cookie` header that the response needs."""
         state = session.state
-        if state.send_due and state.id is not None:
-            return self._cookie.sent(state, self.cookie_of(state, state.id))
-        return self._cookie.cleared(state)
+        value = self.due_cookie(state)
+        return self._cookie.cleared(state) if value is None else self._cookie.sent(state, value)
+
+    def due_cookie(self, state: SessionState) -> str | None:
+        """The value of the cookie that the response needs, if any; never of an ID that may have been rotated since."""
+        if state.send_due and state.id is not None and (state.drawn or state.stands):
+            return self.cookie_of(state, state.id)
+        return None
 
     def cookie_of(self, state: SessionState, session_id: bytes) -> str:
         """The cookie's value."""
@@ -235,112 +299,78 @@ class StoredSessions:
 
     async def rotate(self, session: Session) -> None:
         """Writes what was changed, under a new ID."""
-        if not (session.read_only or session.state.dead):
+        if session.read_only:
+            return
+        if session.state.dead:
+            await begin_after_the_end(self, session, at_once=True)
+        else:
             await rotate(self, session)
 
     async def end(self, session: Session) -> None:
         """Deletes the session for good."""
-        if session.state.handle is not None:
-            await self.end_by_handle(session.state.handle)
+        state = session.state
+        if state.handle is not None and not await end(self, state.handle, shut_out=state.shut_out):
+            # The browser may have the cookie of who has signed in: it is neither taken back nor replaced.
+            state.dead = True
 
     async def end_by_handle(self, handle: str) -> None:
         """Deletes a session for good: also where another request rotates it at this very moment."""
-        pending: list[str] = [handle]
-        for place in pending:
-            # Told first: cut off in between, no copy of what is dead in the store goes on being trusted.
-            await self.revoked(place, from_s=self.now())
-            record = await self._marked(place)
-            subject: str | None = None
-            if record is not None:
-                if NEXT in record.fields and len(pending) < MAX_HOPS:
-                    pending.append(next_decoder.decode(record.fields[NEXT]).handle)
-                if META in record.fields:
-                    subject = meta_decoder.decode(record.fields[META]).subject
-            await self.store.delete(key_of(place), tombstone_s=self.settings.tombstone_s)
-            if subject is not None:
-                await self.subjects.remove(subject, place)
+        await end(self, handle)
 
-    async def _marked(self, handle: str) -> Record | None:
-        """The record, marked so that nobody can rotate it any more, or rotated already."""
-        record = await self.store.get(key_of(handle))
-        while record is not None and NEXT not in record.fields:
-            try:
-                return await self.store.change(record, {ENDED: b"1", NEXT: REMOVED})
-            except ConflictError as conflict:
-                if ENDED in conflict.current.fields:
-                    return conflict.current
-                record = conflict.current
-            except GoneError:
-                return None
-        return record
+    async def _end_oldest(self, handle: str) -> None:
+        """Ends a subject's oldest session, as there is no more room in the index; its place there is freed by the caller."""
+        limit = self.settings.max_sessions
+        self.tell(
+            "oldest_ended",
+            f"a subject has more than {limit} sessions (max_sessions): the oldest was ended",
+            handle=handle,
+            limit=limit,
+        )
+        await end_one(self, handle, listed=False)
 
     async def end_all(self, subject: str, *, keep: str | None = None) -> int:
         """Deletes every session of a subject."""
-        ended: set[str] = set()
-        while True:
-            # Again until none is left: a session that is rotated meanwhile is in the index before its old ID leads on.
-            handles = [handle for handle in await self.subjects.handles(subject) if handle not in {*ended, keep}]
-            if not handles:
-                return len(ended)
-            for handle in handles:
-                await self.end_by_handle(handle)
-            await self.subjects.remove(subject, *handles)
-            ended.update(handles)
+        check_subject(subject)
+        return await end_all(self, subject, keep=keep)
 
     async def sessions_of(self, subject: str | None, *, current: str | None = None) -> list[SessionInfo]:
         """A subject's live sessions, the newest first."""
-        if subject is None:
-            return []
-        found: list[SessionInfo] = []
-        for handle in await self.subjects.handles(subject):
-            record = await self.store.get(key_of(handle))
-            if record is None or META not in record.fields or NEXT in record.fields or ENDED in record.fields:
-                continue
-            found.append(
-                SessionInfo(
-                    handle=handle,
-                    created_at=meta_decoder.decode(record.fields[META]).created_at,
-                    expires_at=record.expires_at,
-                    current=handle == current,
-                    values=values_of(record),
-                )
-            )
-        return sorted(found, key=lambda info: info.created_at, reverse=True)
+        check_subject(subject)
+        return [] if subject is None else await self.subjects.infos(subject, current=current)
 
     async def revoked(self, handle: str, *, from_s: float) -> None:
-        """Is told of each ID that is dead from an instant on. Nothing to do: the store is asked at each request."""
+        """Is told of each ID that is dead from an instant on. Nothing to do: the store is asked at each request.
+
+        Raises:
+            StoreError: other instances may not know of it.
+        """
 
     def notice(self, event: str, **details: Any) -> None:
         """Tells the application's metrics what happened."""
         self.settings.on_event(event, details)
 
+    def tell(self, event: str, words: str, **details: Any) -> None:
+        """Tells the application's metrics, and its log: something that a visitor has done was not done."""
+        self.notice(event, **details)
+        self._log.warn(event, words)
 
-def go_on(session: Session, read: Record, standing: Record) -> None:
+
+def go_on(session: Session, read: Record, stood: Record) -> None:
     """A request whose changes were merged goes on from what now stands."""
     state = session.state
-    if standing.key == read.key:
-        state.record = standing
+    if stood.key == read.key:
+        state.record = stood
     else:
         # Rotated since: this request, which may be another's who had planted its ID, goes on showing what it showed,
         # with its own changes. The client has, or will get, the new ID from the request that rotated.
-        state.record, state.id, state.stale = read.changed(session.changes()), None, True
-        session.keep_own()
+        show_own(session, read)
+        return
     session.written(state.record.fields)
 
 
-def values_of(record: Record) -> dict[str, Any]:
-    """The values in a session's record."""
-    values: dict[str, Any] = {}
-    for field, data in record.fields.items():
-        name = name_of(field)
-        if name is not None:
-            try:
-                values[name] = decode(data)
-            except UndecodableError:
-                continue
-    return values
-
-
-def key_of(handle: str) -> str:
-    """Where a session is kept."""
-    return f"session:{handle}"
+def show_own(session: Session, read: Record) -> None:
+    """A request goes on showing what it has read, with its own changes, and knows nothing of what became of them."""
+    state = session.state
+    state.record, state.id, state.stale = read.changed(session.changes()), None, True
+    session.keep_own()
+    session.written(state.record.fields)

@@ -1,50 +1,90 @@
-"""The index of a subject's sessions: for lists of devices, and for signing out everywhere."""
+"""The index of a subject's sessions: for lists of devices, for signing out everywhere, and for a bound on their number."""
 
-from bisect import bisect
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 
+from fungible.core.codec import UndecodableError, decode
+from fungible.sessions.contract import SessionInfo
+from fungible.sessions.state import ENDED, META, NEXT, decode_meta, key_of, name_of
 from fungible.stores.contract import Record, Store
 from fungible.stores.indexing import SubjectIndex
 
-MANY: Final = 200
-"""From so many sessions of one subject on it is seen to that the index does not only grow."""
-LOOKED_AT: Final = 8
+AT_ONCE: Final = 8
+"""So many are looked at, or ended, by one sign-in at most: what it costs does not depend on what is there."""
+
+End = Callable[[str], Awaitable[None]]
 
 
 class SessionIndex:
-    """The handles of each subject's sessions."""
+    """The handles of each subject's sessions.
 
-    def __init__(self, store: Store, *, now: Callable[[], float]) -> None:
+    Args:
+        most: So many of one subject are listed at most.
+        end: Ends one for which there is no more room: before it is dropped, since one that is alive and not listed could
+            not be signed out any more.
+    """
+
+    def __init__(self, store: Store, *, most: int, now: Callable[[], float], end: End) -> None:
         self._store = store
+        self._most = most
         self._now = now
+        self._end = end
         self._index = SubjectIndex(store, prefix="subject", person=b"fungible-subject")
         self.remove = self._index.remove
 
-    async def add(self, subject: str, handle: str, *, ends_at: float) -> None:
-        """Adds a session, and drops those that have ended by themselves."""
+    async def add(self, subject: str, handle: str, *, ends_at: float, instead_of: str | None = None) -> None:
+        """Adds a session, drops those that have ended by themselves, and ends the oldest where there are too many.
 
-        async def idled_out(record: Record, _alive: list[str]) -> set[str]:
-            return await self._idled_out(record, handle)
+        Args:
+            instead_of: Another one's handle that is about to be removed: it needs no room.
+        """
 
-        await self._index.add(subject, handle, ends_at=ends_at, now=self._now(), prune=idled_out)
+        async def make_room(_record: Record, alive: list[str]) -> list[str]:
+            others = [name for name in alive if name not in (handle, instead_of)]
+            over = len(others) + 1 - self._most
+            if over <= 0:
+                return []
+            # Those first that nobody has used for the idle timeout: the index knows the absolute one alone.
+            oldest = others[:AT_ONCE]
+            gone = [name for name in oldest if await self._store.get(key_of(name)) is None]
+            for name in [name for name in oldest if name not in gone][: max(0, over - len(gone))]:
+                await self._end(name)
+                gone.append(name)
+            return gone
+
+        await self._index.add(subject, handle, ends_at=ends_at, now=self._now(), prune=make_room)
 
     async def handles(self, subject: str) -> list[str]:
         """The handles of the sessions that may be alive."""
         return await self._index.names(subject, now=self._now())
 
-    async def _idled_out(self, record: Record, handle: str) -> set[str]:
-        """A few of those that nobody has signed out of, and that have ended: else they would stay for months.
+    async def infos(self, subject: str, *, current: str | None) -> list[SessionInfo]:
+        """The sessions that are alive, the newest first."""
+        found: list[SessionInfo] = []
+        for handle in await self.handles(subject):
+            record = await self._store.get(key_of(handle))
+            if record is None or META not in record.fields or NEXT in record.fields or ENDED in record.fields:
+                continue
+            found.append(
+                SessionInfo(
+                    handle=handle,
+                    created_at=decode_meta(record.fields[META]).created_at,
+                    expires_at=record.expires_at,
+                    current=handle == current,
+                    values=values_of(record),
+                )
+            )
+        return sorted(found, key=lambda info: info.created_at, reverse=True)
 
-        Only where there are many: such is the subject of a script that signs in every minute. Handles are digests, so
-        that those next to a new one are any.
-        """
-        if len(record.fields) < MANY:
-            return set()
-        names = sorted(record.fields)
-        start = bisect(names, handle)
-        return {
-            name
-            for name in [*names, *names][start : start + LOOKED_AT]
-            if await self._store.get(f"session:{name}") is None
-        }
+
+def values_of(record: Record) -> dict[str, Any]:
+    """The values in a session's record."""
+    values: dict[str, Any] = {}
+    for field, data in record.fields.items():
+        name = name_of(field)
+        if name is not None:
+            try:
+                values[name] = decode(data)
+            except UndecodableError:
+                continue
+    return values

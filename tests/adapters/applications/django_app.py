@@ -13,7 +13,12 @@ settings.configure(
     AUTHENTICATION_BACKENDS=["django.contrib.auth.backends.ModelBackend"],
     DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": os.environ["DATABASE"]}},
     DEFAULT_AUTO_FIELD="django.db.models.AutoField",
-    FUNGIBLE_SESSION={"store": os.environ["STORE_URL"], "instances": 2, "machines": 1},
+    FUNGIBLE_SESSION={
+        "store": os.environ["STORE_URL"],
+        "mode": os.environ["SESSION_MODE"],
+        "instances": 2,
+        "machines": 1,
+    },
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes"],
     MIDDLEWARE=[
         os.environ.get("SESSION_MIDDLEWARE", "fungible.adapters.django.SessionMiddleware"),
@@ -96,14 +101,16 @@ def sign_out_everywhere(request: Any) -> JsonResponse:
 def slow(request: Any) -> JsonResponse:
     seen = dict(request.session.items())
     block_at(request.GET["gate"])
-    request.session["late"] = True
+    if "reads" not in request.GET:
+        request.session["late"] = True
     return JsonResponse(seen)
 
 
 async def slow_async(request: Any) -> JsonResponse:
     seen = dict(await request.session.aitems())
     await wait_at(request.GET["gate"])
-    request.session["late"] = True
+    if "reads" not in request.GET:
+        request.session["late"] = True
     return JsonResponse(seen)
 
 

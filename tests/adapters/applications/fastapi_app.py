@@ -17,6 +17,7 @@ app.add_middleware(
     SessionMiddleware,
     store=open_store(os.environ["STORE_URL"]),
     secret=os.environ["SESSION_SECRET"],
+    mode=os.environ["SESSION_MODE"],
     instances=2,
     machines=1,
 )
@@ -70,8 +71,9 @@ async def sign_out_everywhere(session: CurrentSession) -> None:
 
 
 @app.get("/slow")
-async def slow(session: CurrentSession, gate: str) -> dict[str, Any]:
+async def slow(session: CurrentSession, gate: str, reads: bool = False) -> dict[str, Any]:
     seen = dict(session)
     await wait_at(gate)
-    session["late"] = True
+    if not reads:
+        session["late"] = True
     return seen

@@ -11,7 +11,9 @@ from fungible.stores import open_store
 
 app = Flask(__name__)
 app.secret_key = os.environ["SESSION_SECRET"]
-FungibleSessions(app, store=open_store(os.environ["STORE_URL"]), instances=2, machines=1)
+FungibleSessions(
+    app, store=open_store(os.environ["STORE_URL"]), mode=os.environ["SESSION_MODE"], instances=2, machines=1
+)
 
 
 @app.get("/plain")
@@ -69,5 +71,6 @@ def sign_out_everywhere() -> dict[str, Any]:
 def slow() -> dict[str, Any]:
     seen = dict(session)
     block_at(request.args["gate"])
-    session["late"] = True
+    if "reads" not in request.args:
+        session["late"] = True
     return seen

@@ -11,7 +11,11 @@ from fungible.adapters.litestar import FungibleSessions
 from fungible.stores import open_store
 
 sessions = FungibleSessions(
-    store=open_store(os.environ["STORE_URL"]), secret=os.environ["SESSION_SECRET"], instances=2, machines=1
+    store=open_store(os.environ["STORE_URL"]),
+    secret=os.environ["SESSION_SECRET"],
+    mode=os.environ["SESSION_MODE"],
+    instances=2,
+    machines=1,
 )
 
 
@@ -59,7 +63,8 @@ async def sign_out_everywhere(request: Request[Any, Any, Any]) -> None:
 async def slow(request: Request[Any, Any, Any]) -> dict[str, Any]:
     seen = dict(request.session)
     await wait_at(request.query_params["gate"])
-    request.session["late"] = True
+    if "reads" not in request.query_params:
+        request.session["late"] = True
     return seen
 
 

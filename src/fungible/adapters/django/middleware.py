@@ -120,10 +120,11 @@ def _set_cookie(session: SessionStore, response: Response) -> None:
         "domain": settings.SESSION_COOKIE_DOMAIN,
         "samesite": settings.SESSION_COOKIE_SAMESITE,
     }
-    if state.send_due and state.id is not None:
+    value = opened().sessions.due_cookie(state)
+    if value is not None:
         response.set_cookie(
             settings.SESSION_COOKIE_NAME,
-            opened().sessions.cookie_of(state, state.id),
+            value,
             max_age=None if session.get_expire_at_browser_close() else cast(Any, session).get_expiry_age(),
             secure=bool(settings.SESSION_COOKIE_SECURE),
             httponly=bool(settings.SESSION_COOKIE_HTTPONLY),
