@@ -22,6 +22,11 @@ OURS: Final = frozenset({"iss", "sub", "aud", "exp", "iat", "jti"})
 RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+MAX_LEEWAY_S: Final = 600.0
+"""By how much the clocks of issuer and verifier may differ at most: no verifier allows for more."""
+OUTLIVES_EXP_S: Final = 2 * MAX_LEEWAY_S
+"""So long after its `exp` a token may still be taken somewhere, by the clock of whoever reckons here: a verifier allows
+for clocks that differ, and its own may be behind by as much. What a token needs, or what ends it, is kept that long."""
 LAST_INSTANT: Final = 253_402_300_800
 """The year 10000: no time is later."""
 

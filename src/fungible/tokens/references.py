@@ -16,12 +16,11 @@ from fungible.core.errors import FungibleError, SettingError
 from fungible.core.sealing import to_base64url
 from fungible.stores.contract import Store
 from fungible.stores.postures import Deployment, Home, require
+from fungible.tokens.claims import OUTLIVES_EXP_S
 from fungible.tokens.token import Token
 
 CLAIM: Final = "claims_ref"
 FIELD: Final = "claims"
-MARGIN_S: Final = 60.0
-"""Claims are kept that much longer than their token, for verifiers that allow for clocks that differ."""
 
 
 class ClaimsMissingError(FungibleError):
@@ -98,7 +97,7 @@ class ClaimsStore:
             raise SettingError("claims are kept for one token, and need its ID (jti)")
         reference = to_base64url(os.urandom(16))
         fields = {FIELD: codec.encode(dict(claims))}
-        await self._store.put(_key(reference, subject, token_id), fields, ttl_s=ttl_s + MARGIN_S)
+        await self._store.put(_key(reference, subject, token_id), fields, ttl_s=ttl_s + OUTLIVES_EXP_S)
         return reference
 
     async def resolve(self, token: Token) -> Mapping[str, Any]:

@@ -15,12 +15,13 @@ from fungible.core.subjects import check_subject
 from fungible.stores.contract import Store
 from fungible.stores.following import Following
 from fungible.stores.postures import Deployment, Home, require
+from fungible.tokens.claims import OUTLIVES_EXP_S
 from fungible.tokens.errors import InvalidTokenError
 from fungible.tokens.token import Token
 
 TOPIC: Final = "token-revocations"
-MARGIN_S: Final = 60.0
-"""Entries are kept that much longer, for verifiers that allow for clocks that differ."""
+LIFE_TOLERANCE_S: Final = 60.0
+"""By so much a token may live longer than was said: one without `iat` is judged by clocks that differ."""
 FAMILY_CLAIM: Final = "sid"
 
 Kind = Literal["id", "family", "subject", "all"]
@@ -71,8 +72,9 @@ class Revocations:
         store: Where the feed is.
         bound_s: A revocation holds on every instance within that many seconds. An instance that can't read the feed for
             longer lets nobody in.
-        longest_token_s: How long the longest token lives that is checked here: revocations are kept as long. A token
-            that lives longer is refused, since its revocation would be forgotten too early.
+        longest_token_s: How long the longest token lives that is checked here: revocations are kept as long, and for as
+            long after as a verifier may allow for clocks that differ. A token that lives longer is refused, since its
+            revocation would be forgotten too early.
         now: The clock, in Unix seconds.
         instances: How many instances run; by default what the environment says in `FUNGIBLE_INSTANCES`, else 1.
         machines: On how many machines; by default `FUNGIBLE_MACHINES`, else as many as instances.
@@ -121,12 +123,12 @@ class Revocations:
         """Revokes the token with that `jti`; `expires_at` is when it ends by itself, where that is known."""
         if not token_id:
             raise SettingError("a token without an ID (jti) can't be revoked by it: revoke its subject or its family")
-        forget_at = self._now() + self._longest_s if expires_at is None else expires_at
-        await self._publish(Revocation("id", token_id, 0, forget_at + MARGIN_S))
+        forget_at = self._kept_until() if expires_at is None else expires_at + OUTLIVES_EXP_S
+        await self._publish(Revocation("id", token_id, 0, forget_at))
 
     async def revoke_families(self, *families: str) -> None:
         """Revokes all tokens of these families (`sid`). One call of the store, however many they are."""
-        forget_at = self._now() + self._longest_s + MARGIN_S
+        forget_at = self._kept_until()
         if families:
             await self._publish(*(Revocation("family", family, 0, forget_at) for family in families))
 
@@ -172,12 +174,16 @@ class Revocations:
             )
 
     def _outlives(self, token: Token) -> bool:
-        return token.expires_at - (token.issued_at or self._now()) > self._longest_s + MARGIN_S
+        return token.expires_at - (token.issued_at or self._now()) > self._longest_s + LIFE_TOLERANCE_S
+
+    def _kept_until(self) -> float:
+        """When no token that was issued by now is taken anywhere."""
+        return self._now() + self._longest_s + LIFE_TOLERANCE_S + OUTLIVES_EXP_S
 
     async def _publish_before(self, kind: Kind, name: str, before: float | None) -> None:
         now = self._now()
         instant = now if before is None else before
-        await self._publish(Revocation(kind, name, instant, max(now, instant) + self._longest_s + MARGIN_S))
+        await self._publish(Revocation(kind, name, instant, self._kept_until() + max(0.0, instant - now)))
 
     async def _publish(self, *entries: Revocation) -> None:
         ttl_s = max(entry.forget_at for entry in entries) - self._now()

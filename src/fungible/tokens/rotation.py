@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
 
 from msgspec import Struct
 
 from fungible.core.errors import SettingError
 from fungible.tokens.algorithms import algorithm_named
+from fungible.tokens.claims import OUTLIVES_EXP_S
 from fungible.tokens.errors import UnknownKeyError
 from fungible.tokens.key import Key
 from fungible.tokens.keys import key_set
-
-SKEW_S: Final = 60.0
-"""By how much clocks may differ: a key verifies that much longer."""
 
 
 class Change(Struct, frozen=True):
@@ -74,7 +71,7 @@ def rotate(
         new = Key.generate(algorithm, activates_at=begins, made_at=math.floor(now))
     else:
         new = waiting.timed(activates_at=min(begins, waiting.activates_at))
-    ends = math.ceil(new.activates_at + longest_life_s + SKEW_S)
+    ends = math.ceil(new.activates_at + longest_life_s + OUTLIVES_EXP_S)
     replaced = {key.kid for key in ours if key is not waiting}
     others = [
         key.timed(expires_at=min(key.expires_at, ends)) if key.kid in replaced else key

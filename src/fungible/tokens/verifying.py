@@ -12,7 +12,7 @@ from typing import Any, Final
 from fungible.core.errors import SettingError
 from fungible.stores.postures import Home
 from fungible.tokens.algorithms import algorithm_named
-from fungible.tokens.claims import Rules
+from fungible.tokens.claims import MAX_LEEWAY_S, Rules
 from fungible.tokens.errors import InvalidTokenError
 from fungible.tokens.framing import from_base64url, read_claims, read_head
 from fungible.tokens.issuing import texts
@@ -36,7 +36,8 @@ class TokenVerifier:
         audience: Who is served here: the claim `aud` must name one of these.
         algorithms: Of the ring's algorithms only these; by default all of them.
         typ: The kind of token that is taken (RFC 8725 section 3.11); None takes every kind.
-        leeway_s: Seconds by which the clocks of issuer and verifier may differ.
+        leeway_s: Seconds by which the clocks of issuer and verifier may differ; 600 at most, since revocations are kept
+            for no longer than any verifier may take a token.
         max_bytes: Longer texts are refused unread.
     Raises:
         SettingError: a setting can't be taken.
@@ -56,8 +57,8 @@ class TokenVerifier:
     ) -> None:
         if not issuer:
             raise SettingError("a verifier needs the issuer whose tokens it takes")
-        if not 0 <= leeway_s <= 600:
-            raise SettingError(f"leeway_s={leeway_s!r} must be 0 to 600 s: clocks differ by less")
+        if not 0 <= leeway_s <= MAX_LEEWAY_S:
+            raise SettingError(f"leeway_s={leeway_s!r} must be 0 to {MAX_LEEWAY_S:g} s: clocks differ by less")
         if algorithms is not None and (isinstance(algorithms, str) or not algorithms):
             raise SettingError(f"algorithms={algorithms!r} must be a list of names, with one at least")
         self._keys = keys

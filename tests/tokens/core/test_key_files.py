@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from fungible.core.errors import SettingError
 from fungible.tokens import InvalidTokenError, Key, KeyFiles, UnknownKeyError
+from fungible.tokens.claims import OUTLIVES_EXP_S
 from fungible.tokens.key_files import new_key_file, write_key
 from tokens.core.material import NOW, issuer_with, key_for, verifier_with
 
@@ -71,7 +72,7 @@ def test_a_rotation_reaches_another_instance_before_the_new_key_signs(tmp_path: 
     clock.time_s = NOW + 300  # settle_s
     assert judge.verify(issuer.issue("ada")).kid == change.key.kid
     assert old in there.known(clock()).by_kid
-    clock.time_s = NOW + 300 + 3600 + 60
+    clock.time_s = NOW + 300 + 3600 + OUTLIVES_EXP_S
     assert old not in there.known(clock()).by_kid
 
 
@@ -268,5 +269,5 @@ def test_a_key_in_a_file_named_by_hand_gets_its_end_when_it_is_replaced(tmp_path
     assert not (tmp_path / "mine.pem").exists()
     assert (tmp_path / "set.json").exists()
     again = ring(tmp_path, clock)
-    assert again.known(clock()).by_kid[old].expires_at == NOW + 300 + 3600 + 60
+    assert again.known(clock()).by_kid[old].expires_at == NOW + 300 + 3600 + OUTLIVES_EXP_S
     assert len(again.known(clock()).keys) == 4

@@ -7,8 +7,9 @@ from contracts.clock import Clock
 
 from fungible.core.errors import SettingError
 from fungible.tokens import InvalidTokenError, Key, NoSigningKeyError, SigningKeys, UnknownKeyError, VerifyingKeys
+from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
 from fungible.tokens.keys import key_set
-from fungible.tokens.rotation import SKEW_S, first_key, retire, rotate
+from fungible.tokens.rotation import first_key, retire, rotate
 from tokens.core.material import ALL, NOW, issuer_with, key_for, verifier_with
 
 
@@ -122,9 +123,25 @@ def test_rotating_gives_a_next_key_and_the_former_ones_an_end() -> None:
     change = rotate(first.keys, None, now=NOW + 10, settle_s=120, longest_life_s=3600)
     old, new = change.keys
     assert (new.activates_at, new.algorithm) == (NOW + 130, "EdDSA")
-    assert old.expires_at == NOW + 130 + 3600 + SKEW_S
+    assert old.expires_at == NOW + 130 + 3600 + OUTLIVES_EXP_S
     assert key_set(change.keys, NOW + 129).signing["jwt"] is old
     assert key_set(change.keys, NOW + 130).signing["jwt"] is new
+
+
+@pytest.mark.parametrize("behind_s", [0, MAX_LEEWAY_S])
+def test_a_replaced_key_verifies_until_the_last_instant_at_which_any_verifier_takes_its_tokens(behind_s: float) -> None:
+    keys = first_key((), "EdDSA", now=NOW - 9).keys
+    change = rotate(keys, None, now=NOW, settle_s=120, longest_life_s=3600)
+    # An instance whose clock is behind signs with the old key for longer, and its tokens last as much longer.
+    clock = clocked(NOW + 119.9)
+    text = issuer_with(SigningKeys(change.keys, now=clock), now=clock, ttl_s=3600).issue("ada")
+    ring = VerifyingKeys([each.public() for each in change.keys], now=clock)
+    judge = verifier_with(ring, now=clock, leeway_s=MAX_LEEWAY_S)
+    clock.time_s = NOW + 119 + 3600 + MAX_LEEWAY_S - 0.1 + behind_s
+    if behind_s:
+        assert keys[0].kid in ring.known(clock()).by_kid
+    else:
+        assert judge.verify(text).kid == keys[0].kid
 
 
 def test_rotating_twice_makes_one_key() -> None:

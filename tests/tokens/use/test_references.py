@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from contracts.backends import Backend
+from contracts.clock import Clock
 
 from fungible.core.errors import SettingError
 from fungible.stores import RecordTooLargeError
 from fungible.stores.memory import MemoryStore
+from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
 from fungible.tokens.references import ClaimsMissingError, ClaimsStore
 from tokens.use.rig import ISSUER, VERIFIER, token_of
 
@@ -55,9 +57,17 @@ async def test_claims_end_with_their_token_and_when_they_are_deleted(backend: Ba
     with pytest.raises(ClaimsMissingError):
         await claims.resolve(gone)
     assert await claims.resolve(old) == LARGE
-    backend.advance(400)
+    backend.advance(300 + OUTLIVES_EXP_S + 5)
     with pytest.raises(ClaimsMissingError):
         await claims.resolve(old)
+
+
+async def test_claims_are_there_for_as_long_as_a_verifier_may_take_their_token() -> None:
+    store_clock = Clock()
+    claims = ClaimsStore(MemoryStore(now=store_clock), instances=1)
+    token = VERIFIER.verify(await claims.issue(ISSUER, "ada", kept=LARGE, ttl_s=300))
+    store_clock.time_s += 300 + MAX_LEEWAY_S
+    assert await claims.resolve(token) == LARGE
 
 
 async def test_a_token_without_a_reference_has_no_such_claims() -> None:

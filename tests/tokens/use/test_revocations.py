@@ -1,21 +1,26 @@
 """Revocation on every store: every instance knows within the bound, and nobody is let in where none can know."""
 
 import asyncio
+import contextlib
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from contracts.backends import Backend
 from contracts.clock import Clock
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sessions.visiting import WatchedStore
 
 from fungible.core.errors import SettingError
 from fungible.stores import StoreUnavailableError
 from fungible.stores.memory import MemoryStore
 from fungible.stores.postures import PostureError
-from fungible.tokens import InvalidTokenError, Token
+from fungible.tokens import InvalidTokenError, Token, TokenIssuer, TokenVerifier
+from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
 from fungible.tokens.revocations import RevocableVerifier, Revocations, RevokedTokenError
-from tokens.use.rig import ISSUER, VERIFIER, token_of
+from tokens.use.rig import ISSUER, KEYS, NAMES, VERIFIER, token_of
 
 
 def revocations_over(store: Any, **options: Any) -> Revocations:
@@ -84,13 +89,66 @@ async def test_an_entry_is_kept_for_as_long_as_its_token_may_live_and_is_forgott
     store = MemoryStore(now=store_clock)
     here = revocations_over(store, longest_token_s=300, now=clock, monotonic=monotonic)
     await here.revoke_families("f")
-    for seconds, dead in ((299, True), (60, True), (2, False)):
+    for seconds, dead in ((299, True), (OUTLIVES_EXP_S + 60, True), (2, False)):
         for each in (store_clock, clock, monotonic):
             each.time_s += seconds
         fresh = revocations_over(store, longest_token_s=300, now=clock)
         token = token_of(sid="f", issued_at=clock.time_s)
         assert await refused(here, token) is dead
         assert await refused(fresh, token) is dead
+
+
+OFF = st.floats(-MAX_LEEWAY_S / 2, MAX_LEEWAY_S / 2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    by=st.sampled_from(["id", "unknown id", "family", "subject", "all"]),
+    leeway_s=st.sampled_from([0.0, 60.0, 61.0, MAX_LEEWAY_S]) | st.floats(0, MAX_LEEWAY_S),
+    off_s=st.tuples(OFF, OFF, OFF),
+    before_s=st.floats(0, 299),
+    after_s=st.floats(0, 400 + 3 * MAX_LEEWAY_S),
+)
+def test_no_verifier_takes_a_revoked_token_again_however_the_clocks_differ(
+    by: str, leeway_s: float, off_s: tuple[float, float, float], before_s: float, after_s: float
+) -> None:
+    """The clocks of issuer, revoker and verifier are each off by up to half of the leeway that there can be."""
+    true, monotonic = Clock(), Clock()
+
+    def off(number: int) -> Callable[[], float]:
+        return lambda: true() + off_s[number]
+
+    async def taken() -> bool:
+        store = MemoryStore(now=true)
+        issuer = TokenIssuer(KEYS, **NAMES, ttl_s=300, now=off(0), instances=1)
+        verifier = TokenVerifier(KEYS, **NAMES, leeway_s=leeway_s, now=off(2))
+        here, runs, starts_later = (
+            revocations_over(store, longest_token_s=300, now=now, monotonic=monotonic)
+            for now in (off(1), off(2), off(2))
+        )
+        text = issuer.issue("ada", {"sid": "f"}, token_id="x")
+        token = TokenVerifier(KEYS, **NAMES, now=off(0)).verify(text)
+        true.time_s += before_s
+        if by == "id":
+            await here.revoke(token)
+        elif by == "unknown id":
+            await here.revoke_id("x")
+        elif by == "family":
+            await here.revoke_families("f")
+        else:
+            # What the clocks of issuer and revoker may do to an instant is said in the documentation.
+            instant = token.issued_at + 1
+            await (here.revoke_subject("ada", before=instant) if by == "subject" else here.revoke_before(instant))
+        assert await refused(runs, token)
+        for each in (true, monotonic):
+            each.time_s += after_s
+        for revocations in (here, runs, starts_later):
+            with contextlib.suppress(InvalidTokenError):
+                await RevocableVerifier(verifier, revocations).verify(text)
+                return True
+        return False
+
+    assert not asyncio.run(taken())
 
 
 async def test_a_token_that_outlives_what_is_kept_is_refused_with_the_way_out() -> None:
