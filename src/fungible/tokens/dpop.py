@@ -19,7 +19,7 @@ from fungible.stores.contract import ABSENT, Store
 from fungible.stores.errors import ConflictError, GoneError
 from fungible.stores.postures import Deployment, Home, require
 from fungible.tokens.dpop_keys import thumbprint as thumbprint
-from fungible.tokens.dpop_nonces import Nonces
+from fungible.tokens.dpop_nonces import CLOCKS_S, Nonces
 from fungible.tokens.dpop_proof import (
     InvalidProofError,
     Proof,
@@ -65,8 +65,10 @@ class DPoP:
         base_url: Where clients find this service: `https://api.example.com`, or several. Proofs made for other servers
             are refused by it, so it is never taken from a request. With a path where a proxy strips one.
         algorithms: Those that are taken; only asymmetric ones exist.
-        window_s: A proof may be that old, in seconds. For so long it is remembered.
-        leeway_s: Seconds by which the clocks of client and server may differ.
+        window_s: A proof may be that old, in seconds.
+        leeway_s: Seconds by which the clocks of client and server may differ. A proof is remembered until no instance
+            takes it by its own clock, if those of two instances differ by no more than 60 s, or twice the leeway where
+            that is more.
         nonce_secret: With it proofs need a nonce that was given out here: 32 bytes or more that all instances share;
             several, the current one first; or a `KeyRing`.
         nonce_ttl_s: How long a nonce is good.
@@ -136,14 +138,15 @@ class DPoP:
         read = read_proof(proof, self.algorithms)
         where = normalised_path(path)
         check_request(read, method=method, urls=[base + where for base in self._bases])
-        check_age(read, self._now(), window_s=self._window_s, leeway_s=self._leeway_s)
+        now = self._now()
+        check_age(read, now, window_s=self._window_s, leeway_s=self._leeway_s)
         if token is not None:
             bound_to = bound_key(token)
             if bound_to is None or access_token is None:
                 raise InvalidProofError("the access token is bound to no key (cnf)")
             check_token(read, access_token=access_token, bound_to=bound_to)
         next_nonce = self._next_nonce(read)
-        await self._use_once(read)
+        await self._use_once(read, now)
         return Proven(read.thumbprint, next_nonce)
 
     def _next_nonce(self, proof: Proof) -> str | None:
@@ -154,12 +157,14 @@ class DPoP:
             raise UseNonceError
         return self._nonces.current() if self._nonces.is_due(age_s) else None
 
-    async def _use_once(self, proof: Proof) -> None:
+    async def _use_once(self, proof: Proof, now: float) -> None:
         # IDs are a client's own choice: two clients may have the same one, and it may be of any length.
         data = proof.thumbprint.encode() + proof.id.encode("utf-8", "surrogatepass")
         name = to_base64url(hashlib.blake2b(data, digest_size=24, person=b"fungible-dpop").digest())
-        # As long as any instance would take it: from the earliest moment to the latest, by the clock of each.
-        ttl_s = self._window_s + 2 * self._leeway_s + 1
+        # Until the last instant at which an instance would take it, by a clock that is behind ours. Reckoned from now on:
+        # how long ago it was made is by this clock, too.
+        ends_in_s = proof.issued_at + self._window_s + self._leeway_s - now
+        ttl_s = ends_in_s + max(CLOCKS_S, 2 * self._leeway_s) + 1
         try:
             await self._store.put(f"dpop:{name}", {"used": b""}, ttl_s=ttl_s, expect=ABSENT)
         except (ConflictError, GoneError):

@@ -15,6 +15,9 @@ from fungible.core.keyring import KeyRing, key_ring
 from fungible.core.sealing import Sealer
 
 PURPOSE: Final = "dpop-nonce"
+CLOCKS_S: Final = 60.0
+"""By how much the clocks of two instances may differ: a nonce from further ahead would be good for longer, and a proof
+is remembered for so much longer than it is taken here."""
 
 
 class Nonces:
@@ -49,14 +52,14 @@ class Nonces:
         return self._made[1]
 
     def age_s(self, nonce: str) -> float | None:
-        """How old a nonce is, in seconds; None if it is none of ours, or too old."""
+        """How old a nonce is, in seconds; None if it is none of ours, too old, or from too far ahead."""
         opened = self._sealer.open(nonce) if len(nonce) <= 256 else None
         if opened is None or len(opened.data) != 8:
             return None
         (made_at,) = struct.unpack(">d", opened.data)
         # An instance whose clock is ahead may have made it: its seal says that it is ours.
-        age_s = max(0.0, self._now() - made_at)
-        return age_s if age_s <= self._ttl_s else None
+        age_s = self._now() - made_at
+        return max(0.0, age_s) if -CLOCKS_S <= age_s <= self._ttl_s else None
 
     def is_due(self, age_s: float) -> bool:
         """Whether a client that has a nonce of that age should be offered a new one."""

@@ -1,8 +1,10 @@
 """DPoP proofs (RFC 9449): each check of section 4.3, by proofs that another library has made."""
 
 import asyncio
+import contextlib
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from sessions.visiting import WatchedStore
 from fungible.core.errors import SettingError
 from fungible.stores.memory import MemoryStore
 from fungible.stores.postures import PostureError
-from fungible.tokens.dpop import KNOWN, DPoP, Proven, UseNonceError, thumbprint
+from fungible.tokens.dpop import CLOCKS_S, KNOWN, DPoP, Proven, UseNonceError, thumbprint
 from fungible.tokens.dpop_proof import InvalidProofError, normalised, read_proof
 from tokens.use.conftest import KINDS
 from tokens.use.proving import KEYS, b64, hash_of, proof, thumbprint_of
@@ -184,6 +186,75 @@ async def test_a_proof_is_remembered_for_as_long_as_it_would_be_taken() -> None:
     store_clock.time_s += 68
     with pytest.raises(InvalidProofError, match="used before"):
         await checked(dpop, text)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    window_s=st.floats(1, 120),
+    leeway_s=st.sampled_from([0.0, 5.0]) | st.floats(0, 60),
+    off_s=st.tuples(*[st.floats(-CLOCKS_S / 2, CLOCKS_S / 2)] * 3),
+    presented=st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.floats(0, 2)), min_size=2, max_size=6),
+    with_nonce=st.booleans(),
+)
+def test_no_proof_is_good_twice_where_the_clocks_of_instances_differ(
+    window_s: float,
+    leeway_s: float,
+    off_s: tuple[float, float, float],
+    presented: list[tuple[int, bool, float]],
+    with_nonce: bool,
+) -> None:
+    """The store's clock is right, and each instance's is off by up to half of what two may differ by.
+
+    The proof is presented soon after an instance begins to take it, and soon before it ends to, by its own clock.
+    """
+    true = Clock()
+    store = MemoryStore(now=true)
+
+    def off(seconds: float) -> Callable[[], float]:
+        return lambda: true() + seconds
+
+    secret = SECRET if with_nonce else None
+    settings = {"window_s": window_s, "leeway_s": leeway_s, "nonce_secret": secret, "nonce_ttl_s": 3600}
+    instances = [dpop_over(store, now=off(seconds), **settings) for seconds in off_s]
+    made_at = true() + 200
+    text = proof("EdDSA", iat=made_at, nonce=instances[0].nonce())
+    begins_s, ends_s = -leeway_s, window_s + leeway_s
+    moments = sorted(
+        (made_at + (begins_s + seconds if early else ends_s - seconds) - off_s[number], number)
+        for number, early, seconds in presented
+    )
+
+    async def taken() -> int:
+        count = 0
+        for true.time_s, number in moments:
+            with contextlib.suppress(InvalidProofError):
+                await checked(instances[number], text)
+                count += 1
+        return count
+
+    assert asyncio.run(taken()) <= 1
+
+
+async def test_a_proof_from_a_client_ahead_is_good_once_at_an_instance_two_seconds_behind() -> None:
+    true = Clock()
+    true.time_s = float(int(true.time_s))
+    store = MemoryStore(now=true)
+    ahead, behind = (dpop_over(store, now=lambda off_s=off_s: true() + off_s, leeway_s=5) for off_s in (1.0, -1.0))
+    text = proof(iat=int(true.time_s) + 6)
+    await checked(ahead, text)
+    true.time_s += 6 + 60 + 5 + 0.5
+    with pytest.raises(InvalidProofError, match="used before"):
+        await checked(behind, text)
+
+
+async def test_a_nonce_from_further_ahead_than_clocks_differ_is_none_of_ours() -> None:
+    clock, ahead = Clock(), Clock()
+    here, elsewhere = (dpop_over(nonce_secret=SECRET, now=now) for now in (clock, ahead))
+    ahead.time_s = clock.time_s + CLOCKS_S
+    await checked(here, proof(nonce=elsewhere.nonce()))
+    ahead.time_s += 3600
+    with pytest.raises(UseNonceError):
+        await checked(here, proof(nonce=elsewhere.nonce()))
 
 
 async def test_a_nonce_of_ours_is_asked_for_where_there_is_a_secret_and_any_instance_takes_it() -> None:
