@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from fungible.core.errors import MissingExtraError, SettingError
+from fungible.tokens.answers import Answer, answer_to
 from fungible.tokens.client_errors import RefreshFailedError, SignInNeededError
 from fungible.tokens.client_holders import (
     ClientTokens,
@@ -44,8 +45,6 @@ __all__ = [
     "TokenHolder",
 ]
 
-MAX_ANSWER_BYTES: Final = 1 << 20
-
 
 class RefreshingAuth(httpx.Auth):
     """`httpx.Client(auth=…)` and `httpx.AsyncClient(auth=…)`: requests carry an access token that is good.
@@ -61,7 +60,7 @@ class RefreshingAuth(httpx.Auth):
         only_to: Tokens go with requests to this origin alone: `https://api.example.com`. None: with every request.
         early_s: They are renewed that many seconds before they end, up to twice as many, and never before half of their
             life is over.
-        timeout_s: Seconds in which a request to the token endpoint is given up. Shorter than the grace of the server.
+        timeout_s: Seconds in which a whole request to the token endpoint is given up. Shorter than the grace of the server.
     Raises:
         SettingError: a setting can't be taken.
     """
@@ -119,7 +118,7 @@ class RefreshingAuth(httpx.Auth):
         return self._only_to is None or _origin(request.url) == self._only_to
 
 
-class _Answer(Struct):
+class _Granted(Struct):
     access_token: str
     token_type: str
     expires_in: float | None = None
@@ -139,6 +138,7 @@ class OAuthRefresh:
         client_secret: With it the client authenticates itself by HTTP Basic; a public client has none.
         scope: To ask for fewer scopes than were granted.
         client: Makes the `httpx.AsyncClient` of a request, for other certificates, proxies or time limits.
+        timeout_s: Seconds for a whole request, from the connection to the last byte. `RefreshingAuth` gives it less.
     Source: RFC 6749 sections 2.3.1, 5 and 6.
     """
 
@@ -150,10 +150,14 @@ class OAuthRefresh:
         client_secret: str | None = None,
         scope: str | None = None,
         client: Callable[[], httpx.AsyncClient] = httpx.AsyncClient,
+        timeout_s: float = 60,
         now: Callable[[], float] = time.time,
     ) -> None:
+        if not 0 < timeout_s <= 600:
+            raise SettingError(f"timeout_s={timeout_s!r} must be above 0, up to 600")
         self._token_url = token_url
         self._client = client
+        self._timeout_s = timeout_s
         self._now = now
         self._form = {"grant_type": "refresh_token"}
         self._auth = httpx.Auth()
@@ -176,15 +180,21 @@ class OAuthRefresh:
         asked_at = self._now()
         try:
             async with self._client() as client:
-                response = await client.post(
+                response = await answer_to(
+                    client,
+                    "POST",
                     self._token_url,
+                    timeout_s=self._timeout_s,
                     data={**self._form, "refresh_token": refresh_token},
                     headers={"Accept": "application/json"},
                     auth=self._auth,
                 )
-        except httpx.HTTPError as error:
+        except TimeoutError as error:
+            words = f"the token endpoint gave no whole answer in {self._timeout_s:g} s"
+            raise RefreshFailedError(words) from error
+        except (httpx.HTTPError, ValueError) as error:
             raise RefreshFailedError(f"the token endpoint can't be asked: {type(error).__name__}: {error}") from error
-        answer = _decoded(response, _Answer) if response.status_code == 200 else None
+        answer = _decoded(response, _Granted) if response.status == 200 else None
         if answer is None or answer.token_type.lower() != "bearer":
             raise _failed(response)
         return ClientTokens(
@@ -195,18 +205,18 @@ class OAuthRefresh:
         )
 
 
-def _failed(response: httpx.Response) -> SignInNeededError | RefreshFailedError:
-    failure = _decoded(response, _Failure) if 400 <= response.status_code < 500 else None
+def _failed(response: Answer) -> SignInNeededError | RefreshFailedError:
+    failure = _decoded(response, _Failure) if 400 <= response.status < 500 else None
     code = "" if failure is None else failure.error
     if code == "invalid_grant":
         return SignInNeededError("the token endpoint takes the refresh token no more (invalid_grant)")
     words = f": {code}" if code.isascii() and code.isprintable() and 0 < len(code) < 100 else ""
-    return RefreshFailedError(f"the token endpoint answered {response.status_code}{words}, and no bearer token")
+    return RefreshFailedError(f"the token endpoint answered {response.status}{words}, and no bearer token")
 
 
-def _decoded(response: httpx.Response, kind: type[Any]) -> Any:
+def _decoded(response: Answer, kind: type[Any]) -> Any:
     try:
-        return msgspec.json.decode(response.content[:MAX_ANSWER_BYTES], type=kind)
+        return msgspec.json.decode(response.body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 

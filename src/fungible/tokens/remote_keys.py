@@ -15,11 +15,11 @@ from fungible.core.errors import MissingExtraError, SettingError
 from fungible.core.leases import elapsed_s
 from fungible.stores.contract import Guarantees
 from fungible.stores.errors import StoreUnavailableError
+from fungible.tokens.answers import answer_to
 from fungible.tokens.key import Key
 from fungible.tokens.keys import GIVEN, read_jwks
 from fungible.tokens.reloading import ReloadedKeys
 
-MAX_BYTES: Final = 1 << 20
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -33,7 +33,7 @@ class RemoteKeys(ReloadedKeys):
         url: The issuer's `jwks_uri`: https, or http on this machine.
         reload_s: Seconds between two readings.
         bound_s: Seconds after which what was read counts no more, where it can't be read again.
-        timeout_s: Seconds for one reading.
+        timeout_s: Seconds for one reading, from the connection to the last byte.
     Raises:
         SettingError: a setting can't be taken.
         MissingExtraError: httpx is not installed.
@@ -75,6 +75,9 @@ class RemoteKeys(ReloadedKeys):
     async def _fetch(self) -> Sequence[Key]:
         try:
             document: Any = json.loads(await self._body())
+        except TimeoutError:
+            reason = f"it gave no whole answer in {self._timeout_s:g} s"
+            raise StoreUnavailableError(home=self._home, reason=reason) from None
         except (self._httpx.HTTPError, ValueError, RecursionError) as error:
             raise StoreUnavailableError(home=self._home, reason=f"{type(error).__name__}: {error}") from None
         if not isinstance(document, dict):
@@ -87,15 +90,9 @@ class RemoteKeys(ReloadedKeys):
 
     async def _body(self) -> bytes:
         """The answer, as long as it is no redirection and not too long."""
-        body = b""
-        async with (
-            self._httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False) as client,
-            client.stream("GET", self._url, headers={"accept": "application/jwk-set+json, application/json"}) as answer,
-        ):
-            if answer.status_code != 200:
-                raise ValueError(f"it answered {answer.status_code}")
-            async for part in answer.aiter_bytes():
-                body += part
-                if len(body) > MAX_BYTES:
-                    raise ValueError(f"its answer has more than {MAX_BYTES} bytes")
-        return body
+        headers = {"accept": "application/jwk-set+json, application/json"}
+        async with self._httpx.AsyncClient(timeout=self._timeout_s, follow_redirects=False, trust_env=False) as client:
+            answer = await answer_to(client, "GET", self._url, timeout_s=self._timeout_s, headers=headers)
+        if answer.status != 200:
+            raise ValueError(f"it answered {answer.status}")
+        return answer.body

@@ -1,8 +1,7 @@
 """The JWK set at a URL: public keys alone, the same on every instance, cached no longer than is safe; and its reader."""
 
-import asyncio
+import gzip
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.memory import MemoryStore
 from fungible.tokens import InvalidTokenError, JWKSApp, Key, RemoteKeys, SigningKeys, StoredKeys, VerifyingKeys
 from tokens.core.material import ALL, issuer_with, key_for, verifier_with
+from tokens.servers import HTTPServer, http
 
 Headers = dict[bytes, bytes]
 
@@ -89,48 +89,13 @@ def test_an_answer_may_not_be_kept_until_a_key_that_is_not_in_it_signs() -> None
         JWKSApp(ring, max_age_s=121)
 
 
-class Issuer:
-    """A small HTTP server that answers what it is told to."""
-
-    def __init__(self, answer: Callable[[], bytes]) -> None:
-        self.answer = answer
-        self.asked = 0
-        self.port = 0
-        self._server: asyncio.Server | None = None
-
-    async def __aenter__(self) -> "Issuer":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        await self._server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        self.asked += 1
-        writer.write(self.answer())
-        await writer.drain()
-        writer.close()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/jwks.json?secret=1"
-
-
-def http(body: bytes, status: str = "200 OK", *, extra: str = "") -> bytes:
-    return f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n{extra}\r\n".encode() + body
-
-
 def jwks(*keys: Key) -> bytes:
     return json.dumps({"keys": [key.public_jwk() for key in keys]}).encode()
 
 
 async def test_the_keys_of_another_issuer_are_read_and_kept() -> None:
     key = key_for("ES256")
-    async with Issuer(lambda: http(jwks(key))) as issuer:
+    async with HTTPServer(lambda: http(jwks(key))) as issuer:
         keys = RemoteKeys(issuer.url)
         await keys.load()
         text = issuer_with(SigningKeys([key])).issue("ada")
@@ -145,7 +110,7 @@ async def test_the_keys_of_another_issuer_are_read_and_kept() -> None:
 async def test_a_secret_or_a_key_for_something_else_in_the_answer_is_not_used() -> None:
     secret, good = key_for("HS256"), key_for("EdDSA")
     members = [secret.private_jwk(), {**key_for("ES256").public_jwk(), "use": "enc"}, 7, {}, good.public_jwk()]
-    async with Issuer(lambda: http(json.dumps({"keys": members}).encode())) as issuer:
+    async with HTTPServer(lambda: http(json.dumps({"keys": members}).encode())) as issuer:
         keys = RemoteKeys(issuer.url)
         await keys.load()
         assert set(keys.known(0).by_kid) == {good.kid}
@@ -165,13 +130,14 @@ async def test_a_secret_or_a_key_for_something_else_in_the_answer_is_not_used() 
         http(b'{"keys": [{"kty": "oct", "k": "AAAA"}]}'),
         http(b"[" * 500_000),
         http(b" " * (1 << 20) + b"{}"),
+        http(gzip.compress(b'{"keys": []}' + b" " * (1 << 26)), extra="content-encoding: gzip\r\n"),
         b"",
         b"\x00\x01\x02\r\n\r\n",
     ],
     ids=lambda answer: repr(answer[9:40]),
 )
 async def test_an_answer_that_is_no_jwk_set_leaves_the_keys_unknown(answer: bytes) -> None:
-    async with Issuer(lambda: answer) as issuer:
+    async with HTTPServer(lambda: answer) as issuer:
         keys = RemoteKeys(issuer.url)
         with pytest.raises(StoreUnavailableError) as refused:
             await keys.load()
@@ -181,10 +147,20 @@ async def test_an_answer_that_is_no_jwk_set_leaves_the_keys_unknown(answer: byte
         await keys.aclose()
 
 
+@pytest.mark.parametrize("whole", [0, 20, 80], ids=["silent at first", "in its headers", "in its body"])
+async def test_a_server_that_drips_is_given_up_when_the_time_for_all_of_it_is_over(whole: int) -> None:
+    async with HTTPServer(lambda: http(jwks(key_for("ES256"))), whole=whole) as issuer:
+        keys = RemoteKeys(issuer.url, timeout_s=0.3)
+        # Each byte comes in time, and all of them would come in a few seconds.
+        with pytest.raises(StoreUnavailableError, match=r"no whole answer in 0\.3 s"):
+            await keys.load()
+        await keys.aclose()
+
+
 async def test_a_later_answer_that_is_bad_leaves_the_keys_as_they_were() -> None:
     clock = Clock()
     answers = [http(jwks(key_for("EdDSA"))), http(b"", "503 Busy")]
-    async with Issuer(lambda: answers.pop(0)) as issuer:
+    async with HTTPServer(lambda: answers.pop(0)) as issuer:
         keys = RemoteKeys(issuer.url, reload_s=10, bound_s=100, monotonic=clock, now=clock)
         await keys.load()
         clock.time_s += 20

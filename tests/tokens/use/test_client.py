@@ -1,6 +1,7 @@
 """The client half: renewed early and once, a 401 tried again once, and no refresh token spent twice by its own side."""
 
 import asyncio
+import gzip
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -23,12 +24,14 @@ from fungible.tokens.client import (
     Held,
     HeldUnreadableError,
     MemoryHolder,
+    OAuthRefresh,
     RefreshFailedError,
     RefreshingAuth,
     SignInNeededError,
     StoreHolder,
     TokenHolder,
 )
+from tokens.servers import HTTPServer, http
 from tokens.use.conftest import KINDS
 from tokens.use.service import SECRET, Service
 
@@ -230,6 +233,28 @@ async def test_an_endpoint_that_does_not_answer_is_given_up() -> None:
     async with service.http(service.auth(holder, timeout_s=0.05)) as http:
         with pytest.raises(RefreshFailedError, match="did not answer"):
             await http.get("/orders")
+
+
+TOKENS = b'{"access_token": "new.new.new", "token_type": "bearer"}'
+
+
+@pytest.mark.parametrize("whole", [0, 20, 80], ids=["silent at first", "in its headers", "in its body"])
+async def test_an_endpoint_that_drips_is_given_up_when_the_time_for_all_of_it_is_over(whole: int) -> None:
+    async with HTTPServer(lambda: http(TOKENS + b" " * 200), whole=whole) as endpoint:
+        refresh = OAuthRefresh(endpoint.url, client_id="app", timeout_s=0.3)
+        with pytest.raises(RefreshFailedError, match=r"no whole answer in 0\.3 s"):
+            await refresh("a token")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [http(TOKENS + b" " * (1 << 20)), http(gzip.compress(TOKENS), extra="content-encoding: gzip\r\n")],
+    ids=["too long", "compressed"],
+)
+async def test_an_answer_that_may_have_no_bound_is_not_read(answer: bytes) -> None:
+    async with HTTPServer(lambda: answer) as endpoint:
+        with pytest.raises(RefreshFailedError, match="its answer"):
+            await OAuthRefresh(endpoint.url, client_id="app")("a token")
 
 
 @pytest.mark.parametrize(
