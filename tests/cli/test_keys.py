@@ -92,7 +92,7 @@ def test_no_private_key_is_printed_and_its_files_are_for_the_owner_alone(
             for shape in ((), ("--json",)):
                 printed += "".join(map(str, keys(capsys, *words, "--algorithm", algorithm, *shape)))
     printed += "".join(map(str, keys(capsys, "list", str(tmp_path), "--json")))
-    files = list(tmp_path.iterdir())
+    files = list(tmp_path.glob("*.jwk"))
     assert len(files) == 4
     for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -128,7 +128,7 @@ def test_the_home_may_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("FUNGIBLE_KEYS", str(tmp_path / "here"))
     assert keys(capsys, "new")[0] == 0
-    assert len(list((tmp_path / "here").iterdir())) == 1
+    assert len(list((tmp_path / "here").glob("*.jwk"))) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import math
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +24,11 @@ from fungible.tokens.keys import KeySet, SigningKeys, key_set
 log = logging.getLogger("fungible.tokens")
 
 MAX_FILE_BYTES: Final = 1 << 20
+LOCK: Final = ".lock"
+LOCKED_WITHIN_S: Final = 10.0
+"""Whoever changes keys does so in a moment: one who holds the lock for that long has been stopped."""
+DRAFT: Final = re.compile(r"\..+\.jwk\.(?:[0-9a-f]{16}\.draft|[0-9]+)")
+"""The name of a file that is being written; with a number in earlier releases."""
 Found = tuple[int, int, int]
 """Time, size and inode of a file: while they stay, it is not read again."""
 
@@ -102,10 +109,14 @@ class KeyFiles(SigningKeys):
         return change.key
 
     def _write(self, change: rotation.Change) -> None:
-        """Brings the files to what the ring is: new ones first, so that nothing is missing at any time."""
+        """Brings the files to what the ring is: new ones first, so that nothing is missing at any time.
+
+        A process may be killed between any two of them: the next rotation does the rest.
+        """
         if change.changed:
             before = {key.kid: key for key in self._all}
-            after = {key.kid: key for key in change.keys}
+            # The one that the change is about comes first: the others may end because it is there.
+            after = {key.kid: key for key in (change.key, *change.keys) if key in change.keys}
             others = {kid for kid, key in before.items() if after.get(kid) is not key}
             written = {write_key(self.path, key).name for kid, key in after.items() if before.get(kid) is not key}
             for name, (_, keys) in self._files.items():
@@ -115,6 +126,7 @@ class KeyFiles(SigningKeys):
                     written |= {write_key(self.path, after[kid]).name for kid in held - others}
                     if name not in written:
                         (self.path / name).unlink(missing_ok=True)
+            _make_durable(self.path)
         now = self._now()
         self._read(first=False, now=now)
         self._look(now, read=False)
@@ -230,7 +242,8 @@ def write_key(directory: Path, key: Key) -> Path:
         SettingError: it can't be written.
     """
     path = directory / file_name(key)
-    draft = directory / f".{path.name}.{os.getpid()}"
+    # Drawn, and not this process's ID: in the next container another process has the same one.
+    draft = directory / f".{path.name}.{os.urandom(8).hex()}.draft"
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -243,17 +256,31 @@ def write_key(directory: Path, key: Key) -> Path:
         except BaseException:
             draft.unlink(missing_ok=True)
             raise
+        _make_durable(directory)
     except OSError as error:
         raise SettingError(f"{path} can't be written: {error.strerror}") from error
     return path
 
 
+def _make_durable(directory: Path) -> None:
+    """Has the disk keep the names that files were given, in that order, through a power cut."""
+    with suppress(OSError):  # Windows opens no directory, and some file systems have nothing to do
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 @contextmanager
 def locked(directory: Path) -> Generator[None]:
-    """Holds the directory against other processes that change its keys. Ends with the process, however that ends.
+    """Holds the directory against other processes that change its keys, on this machine or another.
+
+    The kernel lets go of the lock when the process ends, however that ends. It is that of a file, which stays: a lock on
+    a directory holds on NFS for one machine alone.
 
     Raises:
-        SettingError: it can't be opened.
+        SettingError: it can't be had.
     """
     try:
         import fcntl
@@ -261,14 +288,44 @@ def locked(directory: Path) -> Generator[None]:
         yield
         return
     try:
-        descriptor = os.open(directory, os.O_RDONLY)
+        # For writing: NFS gives no exclusive lock else.
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise SettingError(f"{directory} can't be opened: {error.strerror}") from error
+        raise SettingError(f"{directory} can't be opened for a change: {error.strerror}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        _wait_for(functools.partial(fcntl.flock, descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB), directory / LOCK)
+        try:
+            _clear(directory)
+            yield
+        finally:
+            # Said, and not left to the closing: a process that was forked from this one may have the file open, too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
+
+
+def _wait_for(take: Callable[[], None], lock: Path) -> None:
+    give_up_at = time.monotonic() + LOCKED_WITHIN_S
+    while True:
+        try:
+            take()
+        except BlockingIOError:
+            if time.monotonic() > give_up_at:
+                words = f"another process has held {lock} for {LOCKED_WITHIN_S:g} s: has it been stopped?"
+                raise SettingError(words) from None
+            time.sleep(0.02)
+        except OSError as error:
+            raise SettingError(f"{lock} can't be locked: {error.strerror}") from error
+        else:
+            return
+
+
+def _clear(directory: Path) -> None:
+    """Takes away what processes that were killed have left: private keys in files that nobody reads."""
+    with suppress(OSError), os.scandir(directory) as entries:
+        for name in [entry.name for entry in entries if DRAFT.fullmatch(entry.name)]:
+            (directory / name).unlink(missing_ok=True)
+            log.warning("a change of the keys in %s was cut short: the half-written %s is deleted", directory, name)
 
 
 def new_key_file(directory: str | Path, algorithm: str, *, now: Callable[[], float] = time.time) -> rotation.Change:

@@ -47,7 +47,8 @@ def rotate(
     """The ring with a next key, which signs in `settle_s` seconds; those before it verify as long as they are needed.
 
     Of several instances that rotate at the same time one draws a key, and the others find it: where a next key is
-    waiting already, or the active one is younger than `min_age_s`, nothing changes.
+    waiting already, or the active one is younger than `min_age_s`, nothing changes, but that the keys which the waiting
+    one replaces get an end if they have none.
 
     Args:
         algorithm: Of the new key; by default that of the active one.
@@ -61,7 +62,7 @@ def rotate(
     active = key_set(living, now).signing.get(algorithm_named(algorithm).form)
     waiting = next((key for key in ours if key.activates_at > now), None)
     if waiting is not None and not at_once:
-        return Change(tuple(keys), waiting, changed=False)
+        return _completed(keys, ours, waiting, longest_life_s)
     if active is not None and waiting is None and now - active.activates_at < min_age_s:
         return Change(tuple(keys), active, changed=False)
     begins = math.ceil(now + settle_s) if active is not None and not at_once else math.floor(now)
@@ -71,7 +72,7 @@ def rotate(
         new = Key.generate(algorithm, activates_at=begins, made_at=math.floor(now))
     else:
         new = waiting.timed(activates_at=min(begins, waiting.activates_at))
-    ends = math.ceil(new.activates_at + longest_life_s + OUTLIVES_EXP_S)
+    ends = _end_before(new, longest_life_s)
     replaced = {key.kid for key in ours if key is not waiting}
     others = [
         key.timed(expires_at=min(key.expires_at, ends)) if key.kid in replaced else key
@@ -79,6 +80,19 @@ def rotate(
         if key is not waiting
     ]
     return Change((*others, new), new, changed=True)
+
+
+def _completed(keys: Sequence[Key], ours: Sequence[Key], waiting: Key, longest_life_s: float) -> Change:
+    """The ring with an end for those that the waiting key replaces: a rotation in files may have been cut short."""
+    endless = {key.kid for key in ours if key is not waiting and math.isinf(key.expires_at)}
+    ends = _end_before(waiting, longest_life_s)
+    completed = tuple(key.timed(expires_at=ends) if key.kid in endless else key for key in keys)
+    return Change(completed, waiting, changed=bool(endless))
+
+
+def _end_before(successor: Key, longest_life_s: float) -> float:
+    """When the last token of a key is taken nowhere any more, if that one signs from its time on."""
+    return math.ceil(successor.activates_at + longest_life_s + OUTLIVES_EXP_S)
 
 
 def retire(keys: Sequence[Key], kid: str, *, now: float) -> Change:

@@ -2,9 +2,12 @@
 
 import json
 import logging
+import math
 import multiprocessing
 import os
+import signal
 import stat
+import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from fungible.core.errors import SettingError
-from fungible.tokens import InvalidTokenError, Key, KeyFiles, UnknownKeyError
+from fungible.tokens import InvalidTokenError, Key, KeyFiles, UnknownKeyError, key_files
 from fungible.tokens.claims import OUTLIVES_EXP_S
 from fungible.tokens.key_files import new_key_file, write_key
 from tokens.core.material import NOW, issuer_with, key_for, verifier_with
@@ -50,7 +53,7 @@ def test_a_first_key_is_made_for_its_owners_eyes_alone_and_signs_at_once(tmp_pat
     home = tmp_path / "deep" / "keys"
     change = new_key_file(home, "EdDSA", now=clock)
     assert not new_key_file(home, "ES256", now=clock).changed
-    (file,) = home.iterdir()
+    (file,) = home.glob("*.jwk")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
     assert file.name == f"2027-01-15-080000-{change.key.kid[:16]}.jwk"
@@ -254,7 +257,101 @@ def test_of_several_processes_that_rotate_at_once_one_makes_a_key(tmp_path: Path
     assert sorted(changed for changed, _ in results) == [False, False, True]
     assert len({kid for _, kid in results}) == 1
     assert len(list(tmp_path.glob("*.jwk"))) == 2
-    assert not list(tmp_path.glob(".*"))
+    assert [path.name for path in tmp_path.glob(".*")] == [".lock"]
+
+
+STEPS = {"open", "os.rename", "os.remove", "os.scandir", "fcntl.flock", "os.fsync"}
+
+
+def rotate_up_to(step: int, path: Path) -> bool:
+    """Rotates in a process that is killed before its `step`-th step on files; whether it came to its end before."""
+    child = os.fork()
+    if child:
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+        return os.waitstatus_to_exitcode(status) == 0
+    ended = 1
+    try:
+        me, left, real = real_pid(), [step], os.fsync
+
+        def hook(event: str, _arguments: object) -> None:
+            if event in STEPS:
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(me, signal.SIGKILL)
+
+        def fsync(descriptor: int) -> None:
+            hook("os.fsync", ())
+            real(descriptor)
+
+        os.fsync = fsync
+        keys = KeyFiles(path, now=lambda: NOW)
+        sys.addaudithook(hook)
+        keys.rotate()
+        ended = 0
+    finally:
+        os._exit(ended)
+
+
+real_pid = os.getpid
+
+
+@pytest.mark.parametrize("name", [None, "0.pem"])
+def test_a_rotation_that_was_killed_at_any_step_is_completed_by_the_next_one(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, name: str | None
+) -> None:
+    # In every container the command has the same process ID.
+    monkeypatch.setattr(os, "getpid", lambda: 7)
+    step, ended = 0, False
+    while not ended:
+        step += 1
+        home = tmp_path / str(step)
+        home.mkdir()
+        if name is None:
+            new_key_file(home, "EdDSA", now=lambda: NOW - 99)
+        else:
+            (home / name).write_bytes(pem(ed25519.Ed25519PrivateKey.generate()))
+            arrive(home / name, NOW - 999)
+        old = signing(ring(home, clock), clock)
+        ended = rotate_up_to(step, home)
+        # Whatever it left, every instance goes on, and no key ends without a successor.
+        left = ring(home, clock)
+        assert signing(left, clock) == old
+        if not math.isinf(left.known(clock()).by_kid[old].expires_at):
+            assert len(left.known(clock()).keys) == 2
+        left.rotate()
+        again = ring(home, clock)
+        (following,) = (key for key in again.known(clock()).keys if key.kid != old)
+        assert (following.activates_at, following.expires_at) == (NOW + 300, math.inf)
+        assert again.known(clock()).by_kid[old].expires_at == NOW + 300 + 3600 + OUTLIVES_EXP_S
+        assert not again.rotate().changed
+        assert not list(home.glob(".*.jwk*"))
+        assert len(list(home.glob("[!.]*"))) == 2
+    assert step > 10
+
+
+def test_a_lock_that_is_held_by_a_process_that_was_stopped_is_named_and_waited_for_no_longer(
+    tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_key_file(tmp_path, "EdDSA", now=clock)
+    monkeypatch.setattr(key_files, "LOCKED_WITHIN_S", 0.1)
+    keys = ring(tmp_path, clock)
+    with key_files.locked(tmp_path), pytest.raises(SettingError, match=r"\.lock for 0\.1 s: has it been stopped"):
+        keys.rotate()
+    assert keys.rotate().changed
+
+
+def test_half_written_keys_that_were_left_behind_are_deleted_and_other_files_are_not(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    new_key_file(tmp_path, "EdDSA", now=clock)
+    (name,) = (path.name for path in tmp_path.glob("*.jwk"))
+    for draft in (f".{name}.1", f".{name}.0123456789abcdef.draft"):
+        (tmp_path / draft).write_text("{")
+    (tmp_path / f".{name}.swp").write_text("an editor's")
+    ring(tmp_path, clock).rotate()
+    assert {path.name for path in tmp_path.glob(".*")} == {".lock", f".{name}.swp"}
+    assert f".{name}.1" in caplog.text
 
 
 def test_a_key_in_a_file_named_by_hand_gets_its_end_when_it_is_replaced(tmp_path: Path, clock: Clock) -> None:
