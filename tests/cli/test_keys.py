@@ -10,7 +10,7 @@ import pytest
 from servers import RedisServer
 
 from fungible.cli import keys as command
-from fungible.tokens import Key, KeyFiles
+from fungible.tokens import Key, KeyFiles, TokenIssuer, TokenVerifier, VerifyingKeys
 
 SECRET = "a secret that all instances share: 0123456789"
 
@@ -81,6 +81,18 @@ def test_what_is_printed_for_people(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert lines[2].endswith("  replaced")
     other = lines[2].split()[0]
     assert keys(capsys, "retire", home, other[:12])[1] == f"retired {other} (HS256): what it signed is refused\n"
+
+
+@pytest.mark.parametrize("algorithm", ["ES384", "ES512", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_a_key_of_every_algorithm_can_be_made_and_signs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], algorithm: str
+) -> None:
+    made = as_json(capsys, "new", str(tmp_path), "--algorithm", algorithm)["key"]
+    assert (made["algorithm"], made["state"]) == (algorithm, "active")
+    ring = KeyFiles(tmp_path)
+    issuer = TokenIssuer(ring, issuer="https://login.example", audience="api")
+    judge = TokenVerifier(VerifyingKeys.from_jwks(ring.jwks()), issuer="https://login.example", audience="api")
+    assert judge.verify(issuer.issue("ada")).kid == made["kid"]
 
 
 def test_no_private_key_is_printed_and_its_files_are_for_the_owner_alone(

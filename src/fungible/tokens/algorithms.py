@@ -1,7 +1,7 @@
 """The algorithms, each as what signs and what verifies with one key of it.
 
-Source: RFC 7518 section 3 (HS256, RS256, ES256), RFC 8037 section 3.1 (EdDSA), RFC 9864
-section 2.2 (Ed25519, its later name), the PASETO specification, version 4.
+Source: RFC 7518 sections 3.2 (HS256), 3.3 (RS256 and so on), 3.4 (ES256 and so on) and 3.5 (PS256 and so on), RFC 8037
+section 3.1 (EdDSA), RFC 9864 section 2.2 (Ed25519, its later name), the PASETO specification, version 4.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from msgspec import Struct
 
 from fungible.core.errors import SettingError
@@ -35,13 +35,35 @@ PublicKey = ed25519.Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublic
 MIN_SECRET_BYTES: Final = 32
 """RFC 7518 section 3.2: as many as the digest has; and what `v4.local` takes."""
 MIN_RSA_BITS: Final = 2048
-"""RFC 7518 section 3.3."""
+"""RFC 7518 sections 3.3 and 3.5."""
 NEW_RSA_BITS: Final = 3072
-P256_BYTES: Final = 32
 SEQUENCE: Final = (b"\x30\x44", b"\x30\x45", b"\x30\x46")
 """How DER begins a signature of P-256 whose numbers have 32 bytes, by how many of them need a zero before."""
 INTEGER: Final = (b"\x02\x20", b"\x02\x21\0")
 """How it begins a number, without that zero and with it. Source: X.690 section 8.3."""
+DIGESTS: Final[dict[int, hashes.HashAlgorithm]] = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
+"""SHA-2, by its bits."""
+
+
+class Curve(Struct, frozen=True):
+    """A curve for ECDSA."""
+
+    name: str
+    """As JWKs have it."""
+    curve: ec.EllipticCurve
+    size: int
+    """Bytes of a coordinate, and of each of the two numbers that are a signature."""
+
+
+CURVES: Final[dict[str, Curve]] = {
+    each.name: each
+    for each in (
+        Curve("P-256", ec.SECP256R1(), 32),
+        Curve("P-384", ec.SECP384R1(), 48),
+        # Of 521 bits: the first byte has one (RFC 7518 section 3.4).
+        Curve("P-521", ec.SECP521R1(), 66),
+    )
+}
 
 
 class Algorithm(Struct, frozen=True):
@@ -51,6 +73,12 @@ class Algorithm(Struct, frozen=True):
     form: Form
     kty: Literal["OKP", "EC", "RSA", "oct"]
     """The JWK's type of key."""
+    bits: int = 0
+    """Of the digest, with ECDSA and RSA."""
+    curve: str = ""
+    """With ECDSA the name of the one curve that it is for."""
+    pss: bool = False
+    """With RSA whether the padding is PSS, with a salt as long as the digest; else PKCS #1 v1.5."""
 
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {
@@ -58,8 +86,15 @@ ALGORITHMS: Final[dict[str, Algorithm]] = {
     for each in (
         Algorithm("EdDSA", "jwt", "OKP"),
         Algorithm("Ed25519", "jwt", "OKP"),
-        Algorithm("ES256", "jwt", "EC"),
-        Algorithm("RS256", "jwt", "RSA"),
+        Algorithm("ES256", "jwt", "EC", 256, "P-256"),
+        Algorithm("ES384", "jwt", "EC", 384, "P-384"),
+        Algorithm("ES512", "jwt", "EC", 512, "P-521"),
+        Algorithm("RS256", "jwt", "RSA", 256),
+        Algorithm("RS384", "jwt", "RSA", 384),
+        Algorithm("RS512", "jwt", "RSA", 512),
+        Algorithm("PS256", "jwt", "RSA", 256, pss=True),
+        Algorithm("PS384", "jwt", "RSA", 384, pss=True),
+        Algorithm("PS512", "jwt", "RSA", 512, pss=True),
         Algorithm("HS256", "jwt", "oct"),
         Algorithm("v4.public", "paseto", "OKP"),
         Algorithm("v4.local", "paseto", "oct"),
@@ -87,10 +122,15 @@ def draw(algorithm: Algorithm) -> PrivateKey:
     if algorithm.kty == "OKP":
         return ed25519.Ed25519PrivateKey.generate()
     if algorithm.kty == "EC":
-        return ec.generate_private_key(ec.SECP256R1())
+        return ec.generate_private_key(CURVES[algorithm.curve].curve)
     if algorithm.kty == "RSA":
         return rsa.generate_private_key(public_exponent=65537, key_size=NEW_RSA_BITS)
     return secrets.token_bytes(MIN_SECRET_BYTES)
+
+
+def curve_of(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> Curve | None:
+    """The curve that a key is on; None for one that is not used here."""
+    return next((each for each in CURVES.values() if each.curve.name == key.curve.name), None)
 
 
 def check_fit(algorithm: Algorithm, key: object, *, seat: str = "the key") -> None:
@@ -101,14 +141,15 @@ def check_fit(algorithm: Algorithm, key: object, *, seat: str = "the key") -> No
     """
     fits: dict[str, tuple[type | tuple[type, ...], str]] = {
         "OKP": ((ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey), "an Ed25519 key"),
-        "EC": ((ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey), "a key on the curve P-256"),
+        "EC": ((ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey), f"a key on the curve {algorithm.curve}"),
         "RSA": ((rsa.RSAPrivateKey, rsa.RSAPublicKey), f"an RSA key of {MIN_RSA_BITS} bits or more"),
         "oct": (bytes, f"a secret of {MIN_SECRET_BYTES} bytes or more"),
     }
     wanted, words = fits[algorithm.kty]
     good = isinstance(key, wanted)
     if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
-        good = good and isinstance(key.curve, ec.SECP256R1)
+        curve = curve_of(key)
+        good = good and curve is not None and curve.name == algorithm.curve
     elif isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey):
         good = good and key.key_size >= MIN_RSA_BITS
     elif isinstance(key, bytes):
@@ -126,26 +167,26 @@ def public_of(key: PrivateKey | PublicKey) -> PublicKey:
     return key
 
 
-def signer(key: PrivateKey) -> Sign:
+def signer(algorithm: Algorithm, key: PrivateKey) -> Sign:
     """What signs with the key, in the form that RFC 7518 and RFC 8037 give signatures."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return _ed25519_signer(key)
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return _es256_signer(key)
+        return _es256_signer(key) if algorithm.curve == "P-256" else _ecdsa_signer(algorithm, key)
     if isinstance(key, rsa.RSAPrivateKey):
-        scheme, digest = padding.PKCS1v15(), hashes.SHA256()
+        scheme, digest = _padding(algorithm), DIGESTS[algorithm.bits]
         return lambda message: key.sign(message, scheme, digest)
     return lambda message: hmac.digest(key, message, "sha256")
 
 
-def verifier(key: PublicKey) -> Verify:
+def verifier(algorithm: Algorithm, key: PublicKey) -> Verify:
     """What verifies with the key. Whatever the signature is, it answers and raises nothing."""
     if isinstance(key, ed25519.Ed25519PublicKey):
         return _ed25519_verifier(key)
     if isinstance(key, ec.EllipticCurvePublicKey):
-        return _es256_verifier(key)
+        return _es256_verifier(key) if algorithm.curve == "P-256" else _ecdsa_verifier(algorithm, key)
     if isinstance(key, rsa.RSAPublicKey):
-        return _rs256_verifier(key)
+        return _rsa_verifier(algorithm, key)
     return lambda signature, message: hmac.compare_digest(hmac.digest(key, message, "sha256"), signature)
 
 
@@ -193,7 +234,7 @@ def _es256_signer(key: ec.EllipticCurvePrivateKey) -> Sign:
         # apart here, since it is from the library itself, and its own function costs four times as much.
         der = sign(message, scheme)
         end = 4 + der[3]
-        return der[4:end][-P256_BYTES:].rjust(P256_BYTES, b"\0") + der[end + 2 :][-P256_BYTES:].rjust(P256_BYTES, b"\0")
+        return der[4:end][-32:].rjust(32, b"\0") + der[end + 2 :][-32:].rjust(32, b"\0")
 
     return signature_of
 
@@ -202,9 +243,9 @@ def _es256_verifier(key: ec.EllipticCurvePublicKey) -> Verify:
     verify, scheme = key.verify, ec.ECDSA(hashes.SHA256())
 
     def verify_es256(signature: bytes, message: bytes) -> bool:
-        if len(signature) != 2 * P256_BYTES:
+        if len(signature) != 64:
             return False
-        r, s = signature[:P256_BYTES], signature[P256_BYTES:]
+        r, s = signature[:32], signature[32:]
         first, second = r[0], s[0]
         if first and second:
             # The usual case without a call: no zeros at the beginning, but the one that keeps a number positive.
@@ -221,14 +262,48 @@ def _es256_verifier(key: ec.EllipticCurvePublicKey) -> Verify:
     return verify_es256
 
 
-def _rs256_verifier(key: rsa.RSAPublicKey) -> Verify:
-    verify, scheme, digest = key.verify, padding.PKCS1v15(), hashes.SHA256()
+def _ecdsa_signer(algorithm: Algorithm, key: ec.EllipticCurvePrivateKey) -> Sign:
+    scheme, size = ec.ECDSA(DIGESTS[algorithm.bits]), CURVES[algorithm.curve].size
 
-    def verify_rs256(signature: bytes, message: bytes) -> bool:
+    def signature_of(message: bytes) -> bytes:
+        r, s = decode_dss_signature(key.sign(message, scheme))
+        return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+
+    return signature_of
+
+
+def _ecdsa_verifier(algorithm: Algorithm, key: ec.EllipticCurvePublicKey) -> Verify:
+    scheme, size = ec.ECDSA(DIGESTS[algorithm.bits]), CURVES[algorithm.curve].size
+
+    def verify_ecdsa(signature: bytes, message: bytes) -> bool:
+        if len(signature) != 2 * size:
+            return False
+        der = encode_dss_signature(int.from_bytes(signature[:size], "big"), int.from_bytes(signature[size:], "big"))
+        try:
+            key.verify(der, message, scheme)
+        except InvalidSignature:
+            return False
+        return True
+
+    return verify_ecdsa
+
+
+def _rsa_verifier(algorithm: Algorithm, key: rsa.RSAPublicKey) -> Verify:
+    verify, scheme, digest = key.verify, _padding(algorithm), DIGESTS[algorithm.bits]
+
+    def verify_rsa(signature: bytes, message: bytes) -> bool:
         try:
             verify(signature, message, scheme, digest)
         except InvalidSignature:
             return False
         return True
 
-    return verify_rs256
+    return verify_rsa
+
+
+def _padding(algorithm: Algorithm) -> padding.AsymmetricPadding:
+    if not algorithm.pss:
+        return padding.PKCS1v15()
+    digest = DIGESTS[algorithm.bits]
+    # RFC 7518 section 3.5: the digest is that of MGF1 too, and the salt is as long as it.
+    return padding.PSS(padding.MGF1(digest), digest.digest_size)

@@ -18,6 +18,7 @@ from fungible.core.sealing import to_base64url
 from fungible.stores.contract import ABSENT, Store
 from fungible.stores.errors import ConflictError, GoneError
 from fungible.stores.postures import Deployment, Home, require
+from fungible.tokens.dpop_keys import KNOWN
 from fungible.tokens.dpop_keys import thumbprint as thumbprint
 from fungible.tokens.dpop_nonces import CLOCKS_S, Nonces
 from fungible.tokens.dpop_proof import (
@@ -32,7 +33,6 @@ from fungible.tokens.dpop_proof import (
 )
 from fungible.tokens.token import Token
 
-KNOWN: Final = ("EdDSA", "Ed25519", "ES256", "ES384", "RS256", "PS256")
 DEFAULT: Final = ("ES256", "EdDSA", "Ed25519")
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from fungible.core.errors import SettingError
-from fungible.tokens.algorithms import P256_BYTES, PrivateKey, PublicKey, public_of
+from fungible.tokens.algorithms import CURVES, Curve, PrivateKey, PublicKey, curve_of, public_of
 from fungible.tokens.errors import InvalidTokenError
 from fungible.tokens.framing import from_base64url, to_base64url
 
@@ -31,8 +31,8 @@ def public_members(key: PublicKey) -> dict[str, str]:
     if isinstance(key, ed25519.Ed25519PublicKey):
         return {"kty": "OKP", "crv": "Ed25519", "x": _text(key.public_bytes_raw())}
     if isinstance(key, ec.EllipticCurvePublicKey):
-        point = key.public_numbers()
-        return {"kty": "EC", "crv": "P-256", "x": _number(point.x, P256_BYTES), "y": _number(point.y, P256_BYTES)}
+        point, curve = key.public_numbers(), _known(curve_of(key))
+        return {"kty": "EC", "crv": curve.name, "x": _number(point.x, curve.size), "y": _number(point.y, curve.size)}
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
         return {"kty": "RSA", "n": _number(numbers.n), "e": _number(numbers.e)}
@@ -48,7 +48,7 @@ def private_members(key: PrivateKey) -> dict[str, str]:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return {**members, "d": _text(key.private_bytes_raw())}
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        return {**members, "d": _number(key.private_numbers().private_value, P256_BYTES)}
+        return {**members, "d": _number(key.private_numbers().private_value, _known(curve_of(key)).size)}
     numbers = key.private_numbers()
     private = {
         "d": numbers.d,
@@ -100,8 +100,8 @@ def _read(jwk: Mapping[str, Any]) -> PrivateKey | PublicKey:
             return public
         private = ed25519.Ed25519PrivateKey.from_private_bytes(_bytes(jwk["d"]))
         return _matching(private, private.public_key().public_bytes_raw() == public.public_bytes_raw())
-    if (kind, curve) == ("EC", "P-256"):
-        point = ec.EllipticCurvePublicNumbers(_int(jwk["x"]), _int(jwk["y"]), ec.SECP256R1())
+    if kind == "EC" and curve in CURVES:
+        point = ec.EllipticCurvePublicNumbers(_int(jwk["x"]), _int(jwk["y"]), CURVES[curve].curve)
         if "d" not in jwk:
             return point.public_key()
         return ec.EllipticCurvePrivateNumbers(_int(jwk["d"]), point).private_key()
@@ -133,17 +133,13 @@ def read_pem(pem: bytes, *, seat: str = "the PEM") -> PrivateKey | PublicKey:
             key = serialization.load_pem_public_key(pem)
     except (TypeError, ValueError):
         raise SettingError(f"{seat} is no PEM of a key without a passphrase") from None
-    if isinstance(
-        key,
-        ed25519.Ed25519PrivateKey
-        | ed25519.Ed25519PublicKey
-        | ec.EllipticCurvePrivateKey
-        | ec.EllipticCurvePublicKey
-        | rsa.RSAPrivateKey
-        | rsa.RSAPublicKey,
-    ):
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        if curve_of(key) is not None:
+            return key
+        raise SettingError(f"{seat} has a key on the curve {key.curve.name}; {', '.join(CURVES)} can be used")
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey | rsa.RSAPrivateKey | rsa.RSAPublicKey):
         return key
-    raise SettingError(f"{seat} has a {type(key).__name__}; Ed25519, P-256 and RSA keys can be used")
+    raise SettingError(f"{seat} has a {type(key).__name__}; Ed25519, {', '.join(CURVES)} and RSA keys can be used")
 
 
 def write_pem(key: PublicKey) -> str:
@@ -156,6 +152,12 @@ def write_pem(key: PublicKey) -> str:
         raise SettingError("a secret has no public half")
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
+
+
+def _known(curve: Curve | None) -> Curve:
+    if curve is None:
+        raise SettingError(f"a key is on a curve that is not used here: {', '.join(CURVES)} are")
+    return curve
 
 
 def _text(data: bytes) -> str:

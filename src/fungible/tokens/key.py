@@ -11,10 +11,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from fungible.core.errors import SettingError
 from fungible.tokens.algorithms import (
+    ALGORITHMS,
     PrivateKey,
     PublicKey,
     algorithm_named,
     check_fit,
+    curve_of,
     draw,
     public_of,
     signer,
@@ -24,13 +26,6 @@ from fungible.tokens.jwk import private_members, public_members, read_jwk, read_
 from fungible.tokens.paseto import LocalKey
 
 State = Literal["next", "active", "retired"]
-NATURAL: Final[tuple[tuple[type | tuple[type, ...], str], ...]] = (
-    ((ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey), "EdDSA"),
-    ((ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey), "ES256"),
-    ((rsa.RSAPrivateKey, rsa.RSAPublicKey), "RS256"),
-    (bytes, "HS256"),
-)
-"""What a key is for where nothing is said."""
 
 
 class Key:
@@ -40,7 +35,8 @@ class Key:
 
     Args:
         material: The key of `cryptography`, private or public; or a secret.
-        algorithm: One of `EdDSA`, `ES256`, `RS256`, `HS256`, `v4.public`, `v4.local`.
+        algorithm: One of `EdDSA`, `Ed25519`, `ES256`, `ES384`, `ES512`, `RS256`, `RS384`, `RS512`, `PS256`, `PS384`,
+            `PS512`, `HS256`, `v4.public`, `v4.local`.
         kid: Its name in tokens; by default its thumbprint (RFC 7638).
         activates_at: Unix seconds from which it signs, if it is the latest to do so; before, it only verifies.
         expires_at: Unix seconds from which it verifies no more.
@@ -89,8 +85,8 @@ class Key:
         self.made_at: Final = made_at
         self.drawn: Final = drawn
         self.local: Final = LocalKey(cast(bytes, material)) if algorithm == "v4.local" else None
-        self.sign: Final = signer(cast(PrivateKey, material)) if self.is_private else None
-        self.verify: Final = verifier(public_of(material))
+        self.sign: Final = signer(found, cast(PrivateKey, material)) if self.is_private else None
+        self.verify: Final = verifier(found, public_of(material))
 
     def __repr__(self) -> str:
         return f"<Key {self.kid} {self.algorithm}>"
@@ -111,16 +107,15 @@ class Key:
     def from_jwk(cls, jwk: Mapping[str, Any], *, seat: str = "the JWK") -> Key:
         """A key from a JWK (RFC 7517).
 
-        `alg` binds it; without it an Ed25519 key is for EdDSA, one on P-256 for ES256, an RSA key for RS256, and a secret
-        needs it. `nbf`, `exp` and `iat` are the times, in Unix seconds.
+        `alg` binds it; without it an Ed25519 key is for EdDSA, one on P-256 for ES256 (P-384: ES384, P-521: ES512), an RSA
+        key for RS256, and a secret needs it. `nbf`, `exp` and `iat` are the times, in Unix seconds.
 
         Raises:
             SettingError: it can't be read, does not fit its `alg`, or is not for signatures.
         """
         material = read_jwk(jwk, seat=seat)
-        algorithm, kid = jwk.get("alg"), jwk.get("kid")
-        if algorithm is None and not isinstance(material, bytes):
-            algorithm = _natural(material)
+        kid = jwk.get("kid")
+        algorithm: object = _natural(material) if jwk.get("alg") is None else jwk["alg"]
         if not isinstance(algorithm, str) or not isinstance(kid, str | None):
             raise SettingError(f"{seat} needs a text as its alg, and as its kid if it has one")
         return cls(
@@ -141,7 +136,7 @@ class Key:
             SettingError: it can't be read, has a passphrase, or does not fit the algorithm.
         """
         material = read_pem(pem.encode() if isinstance(pem, str) else pem)
-        return cls(material, algorithm or _natural(material), kid=kid)
+        return cls(material, algorithm or _natural(material) or "", kid=kid)
 
     @classmethod
     def from_secret(cls, secret: str | bytes, algorithm: str = "HS256", *, kid: str | None = None) -> Key:
@@ -220,8 +215,14 @@ class Key:
         )
 
 
-def _natural(material: object) -> str:
-    return next(algorithm for kind, algorithm in NATURAL if isinstance(material, kind))
+def _natural(material: PrivateKey | PublicKey) -> str | None:
+    """What a key is for where nothing is said; None for a secret, which may be for anything."""
+    if isinstance(material, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
+        curve = curve_of(material)
+        return next((each.name for each in ALGORITHMS.values() if curve is not None and each.curve == curve.name), None)
+    if isinstance(material, rsa.RSAPrivateKey | rsa.RSAPublicKey):
+        return "RS256"
+    return None if isinstance(material, bytes) else "EdDSA"
 
 
 def _instant(jwk: Mapping[str, Any], name: str, default: float, seat: str) -> float:

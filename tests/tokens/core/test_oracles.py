@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 from joserfc import jwt as jose
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from fungible.tokens import SigningKeys
+from fungible.tokens import Key, SigningKeys
 from fungible.tokens.jwk import write_pem
 from tokens.core.material import (
     AUDIENCE,
+    EC,
     ISSUER,
     JWT,
     NOW,
     PASETO,
+    PUBLISHED,
+    RSA,
     claims,
     form_of,
     issuer_with,
@@ -29,7 +32,11 @@ from tokens.core.material import (
 )
 
 FURTHER = {"scope": "read write", "client_id": "shop", "roles": ["a", "ü", "\U0001f600"], "n": 1, "deep": {"x": None}}
-KINDS: dict[str, Any] = {"Ed25519": OKPKey, "EdDSA": OKPKey, "ES256": ECKey, "RS256": RSAKey, "HS256": OctKey}
+KINDS: dict[str, Any] = {
+    **{"Ed25519": OKPKey, "EdDSA": OKPKey, "HS256": OctKey},
+    **dict.fromkeys(EC, ECKey),
+    **dict.fromkeys(RSA, RSAKey),
+}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.recursive(
     st.none()
@@ -83,6 +90,16 @@ def test_what_joserfc_issues_is_read_here(algorithm: str) -> None:
     private = KINDS[algorithm].import_key(dict(key.private_jwk()))
     text = jose.encode(header, {**claims(), **FURTHER}, private, algorithms=[algorithm])
     assert verifier_with(SigningKeys([key])).verify(text).claims == {**claims(), **FURTHER}
+
+
+@pytest.mark.parametrize("algorithm", PUBLISHED)
+def test_joserfc_reads_a_key_as_it_is_written_and_gives_it_the_same_thumbprint(algorithm: str) -> None:
+    key = key_for(algorithm)
+    theirs = KINDS[algorithm].import_key(dict(key.public_jwk()))
+    assert theirs.thumbprint() == key.kid
+    assert Key.from_jwk({**theirs.as_dict(private=False), "alg": algorithm}).public_jwk() == key.public_jwk()
+    private = KINDS[algorithm].import_key(dict(key.private_jwk())).as_dict(private=True)
+    assert Key.from_jwk({**private, "alg": algorithm}).kid == key.kid
 
 
 def pyseto_key(algorithm: str, *, public: bool = False) -> Any:

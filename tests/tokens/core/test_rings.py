@@ -1,6 +1,7 @@
 """Which key signs and which verify, as time goes; and how a ring changes."""
 
 import math
+from typing import Any
 
 import pytest
 from contracts.clock import Clock
@@ -8,9 +9,10 @@ from contracts.clock import Clock
 from fungible.core.errors import SettingError
 from fungible.tokens import InvalidTokenError, Key, NoSigningKeyError, SigningKeys, UnknownKeyError, VerifyingKeys
 from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
+from fungible.tokens.jwk import write_pem
 from fungible.tokens.keys import key_set
 from fungible.tokens.rotation import first_key, retire, rotate
-from tokens.core.material import ALL, NOW, issuer_with, key_for, verifier_with
+from tokens.core.material import ALL, EC, NOW, PUBLISHED, RSA, issuer_with, key_for, verifier_with
 
 
 def clocked(at: float = NOW) -> Clock:
@@ -107,7 +109,7 @@ def test_a_key_does_not_show_itself() -> None:
 def test_a_jwk_set_has_public_keys_alone() -> None:
     ring = SigningKeys([key_for(algorithm) for algorithm in ALL])
     listed = ring.jwks()["keys"]
-    assert {each["alg"] for each in listed} == {"EdDSA", "ES256", "RS256"}
+    assert {each["alg"] for each in listed} == set(PUBLISHED)
     private = {"d", "p", "q", "dp", "dq", "qi", "k", "oth"}
     assert not any(private & set(each) for each in listed)
     assert {each["use"] for each in listed} == {"sig"}
@@ -221,13 +223,38 @@ def test_a_weak_secret_or_one_for_another_algorithm_is_refused(algorithm: str, s
 def test_a_key_of_another_curve_or_too_short_is_refused() -> None:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-    with pytest.raises(SettingError, match="P-256"):
-        Key(ec.generate_private_key(ec.SECP384R1()), "ES256")
-    with pytest.raises(SettingError, match="2048"):
-        Key(rsa.generate_private_key(65537, 1024), "RS256")
+    curves: dict[str, Any] = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
+    for algorithm, name in (("ES256", "P-256"), ("ES384", "P-384"), ("ES512", "P-521")):
+        for other in (curve for each, curve in curves.items() if each != algorithm):
+            with pytest.raises(SettingError, match=name):
+                Key(ec.generate_private_key(other), algorithm)
+        with pytest.raises(SettingError, match=name):
+            Key(ec.generate_private_key(ec.SECP256K1()), algorithm)
+    weak = rsa.generate_private_key(65537, 1024)
+    for algorithm in RSA:
+        with pytest.raises(SettingError, match="2048"):
+            Key(weak, algorithm)
 
 
-@pytest.mark.parametrize("algorithm", ["EdDSA", "ES256", "RS256"])
+@pytest.mark.parametrize(
+    ("made", "algorithm"),
+    [("EdDSA", "EdDSA"), ("ES256", "ES256"), ("ES384", "ES384"), ("ES512", "ES512"), ("PS512", "RS256")],
+)
+def test_a_key_that_does_not_say_what_it_is_for_is_for_the_usual_one(made: str, algorithm: str) -> None:
+    jwk = {name: value for name, value in key_for(made).private_jwk().items() if name != "alg"}
+    assert Key.from_jwk(jwk).algorithm == algorithm
+    assert Key.from_pem(write_pem(key_for(made).public_key())).algorithm == algorithm
+
+
+def test_a_pem_of_a_curve_that_is_not_used_is_refused_with_those_that_are() -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    pem = write_pem(ec.generate_private_key(ec.SECP256K1()).public_key())
+    with pytest.raises(SettingError, match="secp256k1; P-256, P-384, P-521 can be used"):
+        Key.from_pem(pem)
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", *EC, "RS256"])
 def test_halves_of_two_keys_are_no_key(algorithm: str) -> None:
     one, other = Key.generate(algorithm).private_jwk(), Key.generate(algorithm).public_jwk()
     halves = {**one, **{name: value for name, value in other.items() if name in ("x", "y", "n")}}

@@ -14,9 +14,12 @@ from fungible.tokens.jwk import write_pem
 from tokens.core.material import (
     ALL,
     AUDIENCE,
+    EC,
     ISSUER,
     JWT,
     NOW,
+    PUBLISHED,
+    RSA,
     b64,
     claims,
     form_of,
@@ -108,7 +111,7 @@ def test_an_algorithm_that_is_not_the_keys_is_refused(alg: Any, key: Key, judge:
 
 def test_a_public_key_is_never_taken_for_the_secret_of_an_hmac() -> None:
     # RFC 8725 section 2.1: signed by HMAC, with the public key as the secret.
-    for algorithm in ("RS256", "ES256", "EdDSA"):
+    for algorithm in PUBLISHED:
         key = key_for(algorithm)
         header = {"alg": "HS256", "kid": key.kid, "typ": "at+jwt"}
         words = f"{b64(header)}.{b64(claims())}"
@@ -116,6 +119,20 @@ def test_a_public_key_is_never_taken_for_the_secret_of_an_hmac() -> None:
             text = f"{words}.{b64(hmac.digest(secret, words.encode(), hashlib.sha256))}"
             ring = VerifyingKeys([key.public(), key_for("HS256")])
             assert refusal(verifier_with(ring), text) == "algorithm"
+
+
+@pytest.mark.parametrize("algorithm", [*RSA, *EC])
+def test_a_key_judges_tokens_of_its_own_algorithm_and_of_no_other_of_its_type(algorithm: str) -> None:
+    key = key_for(algorithm)
+    ring = VerifyingKeys([key.public()])
+    for other in {*RSA, *EC} - {algorithm}:
+        # With the name of the other one, and a good signature by the key's own; and the other way round.
+        header = {"alg": other, "kid": key.kid, "typ": "at+jwt"}
+        assert refusal(verifier_with(ring), signed(key, claims(), header)) == "algorithm"
+        if other in RSA and algorithm in RSA:
+            same = Key(key._material, other, kid=key.kid)
+            header["alg"] = algorithm
+            assert refusal(verifier_with(ring), signed(same, claims(), header)) == "signature"
 
 
 def test_only_allowed_algorithms_of_a_ring_are_taken() -> None:

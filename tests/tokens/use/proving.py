@@ -18,9 +18,10 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 KEYS: dict[str, Any] = {
     "ES256": ECKey.generate_key("P-256"),
     "ES384": ECKey.generate_key("P-384"),
+    "ES512": ECKey.generate_key("P-521"),
     "EdDSA": OKPKey.generate_key("Ed25519"),
-    "RS256": RSAKey.generate_key(2048),
-    "PS256": RSAKey.generate_key(2048),
+    # In a proof a key is bound to no algorithm but by its header: one serves for all.
+    **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSAKey.generate_key(2048)),
 }
 URL = "https://api.example/orders"
 

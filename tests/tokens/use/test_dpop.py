@@ -44,6 +44,10 @@ async def test_a_right_proof_holds_and_names_its_key(algorithm: str) -> None:
     assert (await checked(dpop_over(), proof(algorithm))).thumbprint == thumbprint_of(algorithm)
 
 
+def test_every_algorithm_that_proofs_may_have_is_tried_here() -> None:
+    assert {*KEYS, "Ed25519"} == set(KNOWN)
+
+
 def test_the_thumbprint_is_that_of_the_rfc() -> None:
     # RFC 7638 section 3.1, and RFC 8037 appendix A.3.
     rsa = {
