@@ -18,7 +18,7 @@ from fungible.stores.errors import StoreUnavailableError
 from fungible.tokens.answers import answer_to
 from fungible.tokens.key import Key
 from fungible.tokens.keys import GIVEN, read_jwks
-from fungible.tokens.reloading import ReloadedKeys
+from fungible.tokens.reloading import ReloadedKeys, log
 
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -34,6 +34,9 @@ class RemoteKeys(ReloadedKeys):
         reload_s: Seconds between two readings.
         bound_s: Seconds after which what was read counts no more, where it can't be read again.
         timeout_s: Seconds for one reading, from the connection to the last byte.
+        insecure_http: Takes an address that begins with `http://`, too: whoever can answer in the issuer's place can then
+            make tokens for anybody. For a network that carries nobody else's traffic, such as a cluster's own. It is
+            logged as a warning.
     Raises:
         SettingError: a setting can't be taken.
         MissingExtraError: httpx is not installed.
@@ -46,13 +49,18 @@ class RemoteKeys(ReloadedKeys):
         reload_s: float = 300.0,
         bound_s: float = 3600.0,
         timeout_s: float = 5.0,
+        insecure_http: bool = False,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
         super().__init__(reload_s=reload_s, bound_s=bound_s, now=now, monotonic=monotonic)
         parts = urlsplit(url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOCAL_HOSTS):
-            raise SettingError("the URL of a JWK set must begin with https://: else anybody on the way gives the keys")
+        plain = parts.scheme == "http" and parts.hostname not in LOCAL_HOSTS
+        if parts.scheme not in ("https", "http") or not parts.hostname or (plain and not insecure_http):
+            raise SettingError(
+                "the URL of a JWK set must begin with https://: else anybody on the way gives the keys; inside a cluster "
+                "insecure_http=True takes http://"
+            )
         try:
             import httpx
         except ImportError as error:
@@ -60,7 +68,11 @@ class RemoteKeys(ReloadedKeys):
         self._httpx = httpx
         self._url = url
         self._timeout_s = timeout_s
-        self._home = f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+        self._home = f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        if plain:
+            words = "the keys at %s come without TLS: whoever can answer in its place can make tokens for anybody"
+            log.warning(words, self._home)
 
     @property
     def home(self) -> str:

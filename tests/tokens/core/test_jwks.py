@@ -175,5 +175,23 @@ async def test_a_later_answer_that_is_bad_leaves_the_keys_as_they_were() -> None
 
 @pytest.mark.parametrize("url", ["http://issuer.example/jwks", "ftp://issuer.example", "file:///etc/keys", "issuer"])
 def test_an_address_that_others_could_answer_for_is_refused(url: str) -> None:
-    with pytest.raises(SettingError, match="https"):
+    with pytest.raises(SettingError, match="insecure_http=True"):
         RemoteKeys(url)
+
+
+def test_an_address_without_tls_is_taken_where_that_is_asked_for_and_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    url = "http://:secret@login.default.svc.cluster.local:8080/jwks?secret"
+    keys = RemoteKeys(url, insecure_http=True)
+    assert keys.home == "http://login.default.svc.cluster.local:8080/jwks"
+    (warned,) = caplog.records
+    assert warned.levelname == "WARNING"
+    assert f"the keys at {keys.home} come without TLS" in warned.getMessage()
+    assert "secret" not in warned.getMessage()
+    RemoteKeys("https://issuer.example/jwks", insecure_http=True)
+    RemoteKeys("http://[::1]:80/jwks")
+    assert len(caplog.records) == 1
+    for url in ("ftp://issuer.example", "http:///jwks", "issuer"):
+        with pytest.raises(SettingError):
+            RemoteKeys(url, insecure_http=True)
