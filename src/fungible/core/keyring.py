@@ -5,11 +5,12 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from fungible.core.errors import SettingError
+from fungible.core.redaction import Redacted
 
 MIN_SECRET_BYTES: Final = 32
 KID_BYTES: Final = 4
@@ -17,9 +18,10 @@ KID_BYTES: Final = 4
 log = logging.getLogger("fungible.keys")
 
 
-class Key(Struct, frozen=True):
+class Key(Redacted, Struct, frozen=True):
     """One key of a ring."""
 
+    _hidden: ClassVar = ("secret",)
     kid: bytes
     """4 bytes that name it: a digest of the secret, so that no instance can give the name to another key."""
     secret: bytes

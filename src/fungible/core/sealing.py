@@ -9,6 +9,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fungible.core.keyring import KID_BYTES, KeyRing
+from fungible.core.redaction import redacted
 
 VERSION: Final = b"\x01"
 SALT_BYTES: Final = 12
@@ -28,6 +29,9 @@ class Opened(NamedTuple):
     """Whether the ring's current key sealed it; if not, it should be sealed anew at the next occasion."""
     kid: bytes
     """The key's name."""
+
+    def __repr__(self) -> str:
+        return redacted(self, "data")
 
 
 class Sealer:

@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from fungible.core.errors import SettingError
+from fungible.core.redaction import redacted
 
 HALF_ENCODED: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 OF_FILES: Final = ("sqlite", "file")
@@ -26,8 +27,8 @@ class HomeURL(NamedTuple):
     options: Mapping[str, str]
 
     def __repr__(self) -> str:
-        """For logs and tracebacks: without secrets."""
-        return f"<{type(self).__name__} {self.redacted}>"
+        # Options may be secrets, too: `sentinel_password`.
+        return redacted(self, "username", "password", "options")
 
     @property
     def redacted(self) -> str:

@@ -3,11 +3,12 @@
 import hashlib
 import hmac
 import os
-from typing import Final
+from typing import ClassVar, Final
 
 from msgspec import Struct
 
 from fungible.core.keyring import KID_BYTES, KeyRing
+from fungible.core.redaction import Redacted
 from fungible.core.sealing import from_base64url, to_base64url
 from fungible.sessions.settings import SessionSettings
 from fungible.sessions.state import SessionState
@@ -86,9 +87,10 @@ def signed_id(session_id: bytes, ring: KeyRing) -> str:
     return to_base64url(key.kid + session_id + _tag(session_id, key.secret))
 
 
-class VerifiedID(Struct, frozen=True, gc=False):
+class VerifiedID(Redacted, Struct, frozen=True, gc=False):
     """A session ID that we have issued."""
 
+    _hidden: ClassVar = ("id",)
     kid: bytes
     """The name of the key that signed it."""
     id: bytes

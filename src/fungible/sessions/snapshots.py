@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import msgspec
 
 from fungible.core.keyring import KeyRing
 from fungible.core.recent import Recent
+from fungible.core.redaction import Redacted
 from fungible.core.sealing import Sealer
 from fungible.sessions.cookies import handle_of
 from fungible.sessions.revocations import Revocations
@@ -23,9 +25,10 @@ KEEP_LONGER_S = 60.0
 the store was asked: what it has answered before an end is not trusted for longer than the end is known."""
 
 
-class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+class Snapshot(Redacted, msgspec.Struct, frozen=True, array_like=True):
     """What the cookie carries: the session's ID, and perhaps a copy of the session."""
 
+    _hidden: ClassVar = ("id", "fields")
     id: bytes
     taken_at: float
     """When the store was asked for it, in Unix seconds, however late the answer went out; 0 where there is no copy to be
@@ -35,9 +38,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     fields: dict[str, bytes] = {}
 
 
-class _Opened(msgspec.Struct, frozen=True, gc=False):
+class _Opened(Redacted, msgspec.Struct, frozen=True, gc=False):
     """A cookie that was opened."""
 
+    _hidden: ClassVar = ("id", "copy")
     kid: bytes
     id: bytes
     handle: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
+from fungible.core.redaction import Redacted
 from fungible.stores.contract import Fields, Record
 
 META: Final = "."
@@ -38,13 +39,14 @@ _next_decoder: Final = msgspec.msgpack.Decoder(Next)
 encoder: Final = msgspec.msgpack.Encoder()
 
 
-class SessionState(msgspec.Struct, gc=False):
+class SessionState(Redacted, msgspec.Struct, gc=False):
     """Where one session is kept, as a request knows it.
 
     There is one for each request that is under way; the garbage collector has no need to look at it, as what it holds
     leads back to nothing.
     """
 
+    _hidden: ClassVar = ("id", "fields", "record")
     _created_at: float
     record: Record | None = None
     fields: Fields = NOTHING

@@ -6,9 +6,11 @@ A library's time limits are for each read: a server that sends a byte now and th
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from msgspec import Struct
+
+from fungible.core.redaction import Redacted
 
 if TYPE_CHECKING:
     import httpx
@@ -16,15 +18,13 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 1 << 20
 
 
-class Answer(Struct, frozen=True):
+class Answer(Redacted, Struct, frozen=True):
     """What a server answered."""
 
+    _hidden: ClassVar = ("body",)
     status: int
     body: bytes
-
-    def __repr__(self) -> str:
-        # It may hold tokens.
-        return f"<Answer {self.status} with {len(self.body)} bytes>"
+    """Tokens, it may be."""
 
 
 async def answer_to(client: httpx.AsyncClient, method: str, url: str, *, timeout_s: float, **options: Any) -> Answer:

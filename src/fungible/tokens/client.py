@@ -8,12 +8,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
 
 from fungible.core.errors import MissingExtraError, SettingError
+from fungible.core.redaction import Redacted
 from fungible.tokens.answers import Answer, answer_to
 from fungible.tokens.client_errors import RefreshFailedError, SignInNeededError
 from fungible.tokens.client_holders import (
@@ -118,7 +119,8 @@ class RefreshingAuth(httpx.Auth):
         return self._only_to is None or _origin(request.url) == self._only_to
 
 
-class _Granted(Struct):
+class _Granted(Redacted, Struct):
+    _hidden: ClassVar = ("access_token", "refresh_token")
     access_token: str
     token_type: str
     expires_in: float | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from fungible.core.errors import FungibleError
 from fungible.core.keyring import KeyRing, key_ring
+from fungible.core.redaction import Redacted
 from fungible.core.sealing import Sealer
 from fungible.stores.contract import ABSENT, Record, Store
 from fungible.stores.errors import ConflictError, GoneError
@@ -24,9 +25,13 @@ DAY_S: Final = 86_400.0
 FIELD: Final = "tokens"
 
 
-class ClientTokens(Struct, frozen=True, kw_only=True):
+class ClientTokens(Redacted, Struct, frozen=True, kw_only=True):
     """What a token endpoint has answered. Source: RFC 6749 section 5.1."""
 
+    _hidden: ClassVar = (
+        "access_token",
+        "refresh_token",
+    )
     access_token: str
     refresh_token: str = ""
     """Empty where there is none: then the access token is used until it ends."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from msgspec import Struct
 
+from fungible.core.redaction import Redacted
 from fungible.core.sealing import from_base64url, to_base64url
 
 HANDLE_BYTES: Final = 16
@@ -26,9 +27,10 @@ MOST_RECENT: Final = 16
 """So many rotations are remembered at most, however many there were within the grace: a record has a bound."""
 
 
-class Presented(Struct, frozen=True):
+class Presented(Redacted, Struct, frozen=True):
     """A refresh token taken apart."""
 
+    _hidden: ClassVar = ("secret",)
     handle: bytes
     secret: bytes
 
@@ -38,9 +40,10 @@ class Presented(Struct, frozen=True):
         return family_of(self.handle)
 
 
-class Rotation(Struct, frozen=True, array_like=True):
+class Rotation(Redacted, Struct, frozen=True, array_like=True):
     """A token that was spent not long ago."""
 
+    _hidden: ClassVar = ("salt",)
     digest: bytes
     salt: bytes
     """What its successor is derived with."""
@@ -71,17 +74,19 @@ class Family(Struct, frozen=True, array_like=True):
     """The application's own, encoded."""
 
 
-class Rotated(Struct, frozen=True):
+class Rotated(Redacted, Struct, frozen=True):
     """The token presented is the current one: it is spent, if this chain can be written."""
 
+    _hidden: ClassVar = ("secret",)
     chain: Chain
     secret: bytes
     """The successor's."""
 
 
-class Repeated(Struct, frozen=True):
+class Repeated(Redacted, Struct, frozen=True):
     """The token presented was spent within the grace: this is the successor that it led to then."""
 
+    _hidden: ClassVar = ("secret",)
     secret: bytes
 
 

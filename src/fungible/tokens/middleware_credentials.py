@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from msgspec import Struct
 
 from fungible.core.asgi import Header
+from fungible.core.redaction import Redacted
 
 SCHEMES: Final = re.compile(r"(Bearer|DPoP)(?: +([A-Za-z0-9._~+/-]+=*))? *", re.IGNORECASE)
 NAMED: Final = re.compile(r"(?:Bearer|DPoP)(?![!#$%&'*+.^_`|~0-9A-Za-z-])", re.IGNORECASE)
@@ -20,9 +21,13 @@ Scheme = Literal["Bearer", "DPoP"]
 Code = Literal["invalid_request", "invalid_token", "insufficient_scope", "invalid_dpop_proof", "use_dpop_nonce"]
 
 
-class Credentials(Struct, frozen=True):
+class Credentials(Redacted, Struct, frozen=True):
     """An access token as it was sent."""
 
+    _hidden: ClassVar = (
+        "token",
+        "proofs",
+    )
     scheme: Scheme
     token: str
     proofs: tuple[str, ...]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from msgspec import Struct
 
 from fungible.core import codec
 from fungible.core.errors import SettingError
+from fungible.core.redaction import Redacted
 from fungible.core.subjects import check_subject
 from fungible.stores.contract import ABSENT, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreError
@@ -42,9 +43,10 @@ CHAIN: Final = "chain"
 FAMILY: Final = "family"
 
 
-class Refreshed(Struct, frozen=True):
+class Refreshed(Redacted, Struct, frozen=True):
     """A refresh token that is to be handed out, and whom it is for."""
 
+    _hidden: ClassVar = ("refresh_token",)
     refresh_token: str
     subject: str
     family: str

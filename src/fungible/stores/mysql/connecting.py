@@ -13,6 +13,7 @@ from asyncmy.errors import MySQLError
 
 from fungible.core.errors import FungibleError, SettingError
 from fungible.core.forks import let_go, tell_children
+from fungible.core.redaction import redacted
 from fungible.core.urls import HomeURL
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.mysql.failures import is_whole_answer
@@ -139,6 +140,9 @@ class Settings(NamedTuple):
     """Whether what was just written may not be seen yet: declared, as by a proxy that sends reads elsewhere."""
     arguments: dict[str, Any]
     """For `asyncmy.connect`."""
+
+    def __repr__(self) -> str:
+        return redacted(self, "arguments")
 
     async def connect(self, *, wait_s: float) -> Connection:
         """A new connection, on which a statement waits for locks for `wait_s` seconds at most, rounded up."""

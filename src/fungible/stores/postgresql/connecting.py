@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from fungible.core.errors import SettingError
+from fungible.core.redaction import redacted
 from fungible.core.urls import HomeURL
 from fungible.stores.postgresql.driver import Connection, open_connection
 
@@ -31,6 +32,9 @@ class Settings(NamedTuple):
     """Whether what was just written may not be seen yet: declared, as by a proxy that sends reads elsewhere."""
     arguments: dict[str, Any]
     """For `asyncpg.connect`."""
+
+    def __repr__(self) -> str:
+        return redacted(self, "arguments")
 
     async def connect(self, *, session: bool = True) -> Connection:
         """A new connection.
