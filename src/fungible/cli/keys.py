@@ -63,7 +63,7 @@ def add_parser(commands: Any) -> None:
     rotate.add_argument("--now", action="store_true", help="the next key signs now: for an active one that leaked")
     _action(actions, "list", "say which keys there are, and what each does")
     retire = _action(actions, "retire", "take a key away: what it signed is refused")
-    retire.add_argument("kid", metavar="KID", help="its name, or the beginning of it")
+    retire.add_argument("kid", metavar="KID", help="its name, or the beginning of it; after -- if it begins with -")
     rotate.add_argument(
         "--settle", type=_seconds, metavar="SECONDS", help="from making to signing (directory: 300, store: 120)"
     )

@@ -94,7 +94,11 @@ class Key:
     @classmethod
     def generate(cls, algorithm: str = "EdDSA", *, activates_at: float = 0.0, made_at: float | None = None) -> Key:
         """A new key. Nobody else has it: put it where all instances find it."""
-        drawn = draw(algorithm_named(algorithm))
+        found = algorithm_named(algorithm)
+        drawn = draw(found)
+        while thumbprint(public_of(drawn)).startswith("-"):
+            # On a command line its name would be taken for an option: `fungible keys retire HOME -x3…`.
+            drawn = draw(found)
         return cls(
             drawn,
             algorithm,

@@ -8,8 +8,9 @@ from contracts.clock import Clock
 
 from fungible.core.errors import SettingError
 from fungible.tokens import InvalidTokenError, Key, NoSigningKeyError, SigningKeys, UnknownKeyError, VerifyingKeys
+from fungible.tokens.algorithms import ALGORITHMS, draw, public_of
 from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
-from fungible.tokens.jwk import write_pem
+from fungible.tokens.jwk import thumbprint, write_pem
 from fungible.tokens.keys import key_set
 from fungible.tokens.rotation import first_key, retire, rotate
 from tokens.core.material import ALL, EC, NOW, PUBLISHED, RSA, issuer_with, key_for, verifier_with
@@ -59,6 +60,16 @@ def test_of_keys_without_times_the_first_signs() -> None:
     first, second = Key.generate(), Key.generate("ES256")
     assert SigningKeys([first, second]).known(NOW).signing["jwt"] is first
     assert SigningKeys([second, first]).known(NOW).signing["jwt"] is second
+
+
+def test_no_key_is_made_whose_name_a_command_line_would_take_for_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    like_an_option = draw(ALGORITHMS["EdDSA"])
+    while not thumbprint(public_of(like_an_option)).startswith("-"):
+        like_an_option = draw(ALGORITHMS["EdDSA"])
+    other = key_for("EdDSA")
+    drawn = [like_an_option, like_an_option, other._material]
+    monkeypatch.setattr("fungible.tokens.key.draw", lambda _: drawn.pop(0))
+    assert Key.generate().kid == other.kid
 
 
 def test_public_keys_sign_nothing() -> None:
