@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Literal, TypeVar
 
+from fungible.core.asgi import retry_after
 from fungible.core.bridge import run
+from fungible.core.errors import SettingError
 from fungible.core.keyring import MIN_SECRET_BYTES
 from fungible.sessions.contract import Sessions
 from fungible.sessions.lifetimes import extension_s
@@ -28,18 +30,26 @@ class SyncSessions:
         sessions: As `open_sessions` gives them.
         on_unavailable: `refuse` raises `StoreUnavailableError` where the store is away; `empty` gives an empty session
             that can't be changed.
+        retry_after_s: What `Retry-After` says while it is, in seconds.
         in_loop: See `fungible.core.bridge.Bridge.run`.
         now: The clock, in Unix seconds.
+    Raises:
+        SettingError: one of them can't be taken.
     """
 
     def __init__(
         self,
         sessions: Sessions,
         *,
-        on_unavailable: OnUnavailable = "refuse",
+        on_unavailable: OnUnavailable,
+        retry_after_s: int,
         in_loop: Literal["refuse", "block"] = "refuse",
         now: Callable[[], float] = time.time,
     ) -> None:
+        if on_unavailable not in ("refuse", "empty"):
+            raise SettingError(f"on_unavailable={on_unavailable!r} must be 'refuse' or 'empty'")
+        retry_after(retry_after_s)
+        self.retry_after_s = retry_after_s
         self.sessions = sessions
         self._empty_if_away = on_unavailable == "empty"
         self._in_loop: Literal["refuse", "block"] = in_loop

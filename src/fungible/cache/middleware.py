@@ -23,6 +23,7 @@ from fungible.cache.requests import Asked, names_invalidated, target_of
 from fungible.cache.responses import Found, Responses, Watch
 from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
 from fungible.core.errors import SettingError
+from fungible.core.startup import ends_the_server
 from fungible.stores.contract import Record, Store
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.loops import PerLoop
@@ -79,9 +80,10 @@ class CacheMiddleware:
         machines: On how many machines; by default `FUNGIBLE_MACHINES`, else as many as instances.
         now: The clock, in Unix seconds.
     Raises:
-        SettingError: a setting can't be taken.
+        SettingError: a setting can't be taken, or the store is none.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,
@@ -99,6 +101,7 @@ class CacheMiddleware:
         machines: int | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
+        require("cache", store, Deployment.declared(instances=instances, machines=machines))
         if not prefix or len(prefix) > 64 or not prefix.isascii() or not prefix.isprintable():
             raise SettingError(f"prefix={prefix!r} must be 1-64 printable ASCII characters")
         if not cache_name.isascii() or not cache_name.replace("-", "").isalnum() or not cache_name[0].isalpha():
@@ -113,7 +116,6 @@ class CacheMiddleware:
             raise SettingError(
                 f"max_body_bytes={max_body_bytes!r} must be from 1 to {most_bytes}: {store.home} takes no more"
             )
-        require("cache", store, Deployment.declared(instances=instances, machines=machines))
         self.app = app
         self._space = f"{prefix}:r"
         self._store = store

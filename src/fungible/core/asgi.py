@@ -9,6 +9,8 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from fungible.core.errors import SettingError
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -35,6 +37,17 @@ def list_members(headers: Iterable[Header], name: bytes) -> list[str]:
     """
     value = header(headers, name)
     return [] if value is None else [member for each in value.split(",") if (member := each.strip(" \t").lower())]
+
+
+def retry_after(seconds: int) -> Header:
+    """The field `Retry-After` (RFC 9110 section 10.2.3).
+
+    Raises:
+        SettingError: they are no whole number of seconds, 0 or more.
+    """
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or seconds < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise SettingError(f"retry_after_s={seconds!r} must be a whole number of seconds, 0 or more")
+    return (b"retry-after", b"%d" % seconds)
 
 
 async def send_problem(

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Literal
 
 from fungible.core.asgi import App
+from fungible.core.startup import ends_the_server
 from fungible.idempotency.attempts import ATTEMPT, Attempt
 from fungible.idempotency.callers import CallerOf
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
@@ -75,6 +76,7 @@ class IdempotencyMiddleware(Guard):
         PostureError: several instances can't share keys that are kept there.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,

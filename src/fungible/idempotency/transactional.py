@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from fungible.core.asgi import App
 from fungible.core.errors import SettingError
+from fungible.core.startup import ends_the_server
 from fungible.idempotency.attempts import ATTEMPT, Attempt
 from fungible.idempotency.callers import CallerOf
 from fungible.idempotency.claims import Request
@@ -97,6 +98,7 @@ class TransactionalIdempotency(Guard):
         SettingError: a setting can't be taken.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,

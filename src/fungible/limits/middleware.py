@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fungible.core.asgi import App, Header, Message, Receive, Scope, Send, send_problem
 from fungible.core.errors import SettingError
+from fungible.core.startup import ends_the_server
 from fungible.limits.addresses import ADDRESSES, Addresses, ProxyHeader
 from fungible.limits.decision import Decision
 from fungible.limits.errors import RateLimitedError
@@ -63,6 +64,7 @@ class LimitMiddleware:
         SettingError: a setting can't be taken, or two limits have one name.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,

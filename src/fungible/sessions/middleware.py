@@ -11,9 +11,10 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
+from fungible.core.asgi import App, Message, Receive, Scope, Send, retry_after, send_problem
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing
+from fungible.core.startup import ends_the_server
 from fungible.sessions.contract import Sessions
 from fungible.sessions.errors import SessionConflict
 from fungible.sessions.lifetimes import may_write
@@ -50,6 +51,7 @@ class SessionMiddleware:
         PostureError: several instances can't share sessions that are kept there.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,
@@ -97,7 +99,7 @@ class SessionMiddleware:
         )
         self._homes = homes_of(store, mode)
         self._empty_if_away = on_unavailable == "empty"
-        self._retry_after_s = retry_after_s
+        self._retry_after = retry_after(retry_after_s)
         self.now = now
 
     def homes(self) -> Sequence[Home]:
@@ -168,9 +170,8 @@ class SessionMiddleware:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "sessions are unavailable"})
             return
-        retry = (b"retry-after", str(self._retry_after_s).encode())
         words = "Sessions are unavailable at the moment. Nothing was lost; please try again."
-        await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=[retry])
+        await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=[self._retry_after])
 
 
 class _Exchange(Struct, eq=False):

@@ -116,9 +116,10 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in ("idle_timeout_s", "absolute_timeout_s", "freshness_s", "revocation_bound_s", "tombstone_s"):
-            if not 0 < getattr(self, name) <= 3660 * DAY_S:
+            if not 0 < _number(name, getattr(self, name)) <= 3660 * DAY_S:
                 raise SettingError(f"{name}={getattr(self, name)!r} must be above 0 and at most ten years")
-        if not 0 <= self.rotation_grace_s <= self.tombstone_s:
+        _number("max_cookie_bytes", self.max_cookie_bytes)
+        if not 0 <= _number("rotation_grace_s", self.rotation_grace_s) <= self.tombstone_s:
             raise SettingError(
                 f"rotation_grace_s={self.rotation_grace_s!r} must be 0 to {self.tombstone_s} (tombstone_s)"
             )
@@ -128,3 +129,16 @@ class SessionSettings(Struct, frozen=True, kw_only=True):
             raise SettingError("idle_timeout_s must not be longer than absolute_timeout_s")
         if self.conflicts not in ("merge", "raise"):
             raise SettingError(f"conflicts={self.conflicts!r} must be 'merge' or 'raise'")
+        if not callable(self.on_event):
+            raise SettingError(f"on_event={self.on_event!r} must be a function of an event's name and its details")
+
+
+def _number(name: str, value: object) -> float:
+    """A setting that is a number.
+
+    Raises:
+        SettingError: it is none, such as what an environment variable holds.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SettingError(f"{name}={value!r} must be a number")
+    return value

@@ -227,7 +227,11 @@ def require(
         warn: Called with each finding, if none is BREAKING.
     Raises:
         PostureError: a finding is BREAKING; it has all of them.
+        SettingError: it is no store, but a URL for instance.
     """
+    if not isinstance(getattr(store, "guarantees", None), Guarantees):
+        # Its value may be a URL with a password.
+        raise SettingError(f"store= takes an open store, and was given a {type(store).__name__!r}: open_store(url)")
     findings = judge(kind, store.home, store.guarantees, deployment)
     if any(finding.severity is Severity.BREAKING for finding in findings):
         raise PostureError(findings, deployment)

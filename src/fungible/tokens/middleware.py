@@ -10,10 +10,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final
 
-from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
+from fungible.core.asgi import App, Message, Receive, Scope, Send, retry_after, send_problem
 from fungible.core.callers import SUBJECT
 from fungible.core.errors import SettingError
 from fungible.core.routes import plain_path
+from fungible.core.startup import ends_the_server
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.postures import Home
 from fungible.tokens.dpop import DPoP, UseNonceError
@@ -51,6 +52,7 @@ class TokenMiddleware:
         SettingError: a setting can't be taken.
     """
 
+    @ends_the_server
     def __init__(
         self,
         app: App,
@@ -78,7 +80,7 @@ class TokenMiddleware:
         self._scopes = tuple(scopes)
         self._exempt = frozenset(path for path in exempt if not path.endswith("/"))
         self._exempt_below = tuple(path for path in exempt if path.endswith("/"))
-        self._retry_after = str(retry_after_s).encode()
+        self._retry_after = retry_after(retry_after_s)
         self._challenges = Challenges(
             realm=realm,
             algorithms=None if dpop is None else dpop.algorithms,
@@ -194,9 +196,8 @@ class TokenMiddleware:
 
     async def _unavailable(self, scope: Scope, send: Send, error: StoreUnavailableError) -> None:
         words = "It is not known at the moment which tokens are good. Please try again."
-        headers = [(b"retry-after", self._retry_after)]
         send = _denying(scope, send, TRY_AGAIN_LATER, words)
-        await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=headers)
+        await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=[self._retry_after])
 
 
 def _path(scope: Scope) -> str:

@@ -46,10 +46,9 @@ class Opened(SyncSessions):
         retry_after_s: int,
         now: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(sessions, on_unavailable=on_unavailable, now=now)
+        super().__init__(sessions, on_unavailable=on_unavailable, retry_after_s=retry_after_s, now=now)
         self._ring = ring
         self._empty = on_unavailable == "empty"
-        self.retry_after_s = retry_after_s
         self.now = now
 
     async def read(self, texts: Sequence[str]) -> Session:

@@ -314,3 +314,8 @@ def _in_event_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+if settings.configured and __name__ == settings.SESSION_ENGINE:
+    # All that Django's own middleware does with its engine at start is to import it. A mistake is to be seen then.
+    opened()

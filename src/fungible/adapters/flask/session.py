@@ -158,10 +158,9 @@ class Opened(SyncSessions):
         now: Callable[[], float],
     ) -> None:
         # A view that is a coroutine has an event loop of its own, which serves nothing else: it may wait.
-        super().__init__(sessions, on_unavailable=on_unavailable, in_loop="block", now=now)
+        super().__init__(sessions, on_unavailable=on_unavailable, retry_after_s=retry_after_s, in_loop="block", now=now)
         self.while_open = while_open
         """The same, for cookies that live as long as the browser is open."""
-        self.retry_after_s = retry_after_s
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine of the session's. Where that can't be done, the view ends here.
