@@ -49,6 +49,11 @@ def do(request: Any) -> HttpResponse:
     return JsonResponse({"did": doing["do"](request)})
 
 
+def answer(request: Any) -> Any:
+    """Whatever a test wants answered."""
+    return doing["answer"](request)
+
+
 async def do_async(request: Any) -> HttpResponse:
     """The same in a view that is a coroutine."""
     return JsonResponse({"did": await doing["do"](request)})
@@ -130,6 +135,7 @@ def broken(request: Any) -> HttpResponse:
 
 urlpatterns = [
     path("do", do),
+    path("answer", answer),
     path("do-async", do_async),
     path("plain", plain),
     path("plain-async", plain_async),

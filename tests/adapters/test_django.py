@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("django", reason="django is not installed")
 
-from django.contrib.auth import get_user_model, update_session_auth_hash
+from django.contrib.auth import get_user_model, login, update_session_auth_hash
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.management import call_command
+from django.http import HttpResponse, StreamingHttpResponse
 from django.test import AsyncClient, Client
 from django.test.utils import override_settings
 from django.utils import timezone
@@ -23,6 +24,7 @@ from fungible.adapters.django.opening import opened
 from fungible.adapters.django.sessions import SessionStore
 from fungible.core.bridge import BridgeError
 from fungible.core.errors import SettingError
+from fungible.sessions import SessionReadOnlyError
 from fungible.stores.postures import PostureError
 
 NAME = "sessionid"
@@ -436,6 +438,83 @@ def test_looking_at_a_session_that_was_not_loaded_inside_an_event_loop_says_what
         assert held.session_key != session.session_key
 
     run(cycle())
+
+
+# --- caches, and once the response has begun --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["stored", "snapshot"])
+@pytest.mark.parametrize("field", ["Cache-Control: public, max-age=60", "CDN-Cache-Control: max-age=60"])
+def test_what_a_shared_cache_may_store_carries_no_cookie(mode: str, field: str) -> None:
+    given = {"store": "memory:", "mode": mode, "freshness_s": 1e-6}
+    name, _, value = field.partition(": ")
+
+    def look(request: Any) -> HttpResponse:
+        request.session.get("cart")
+        return HttpResponse("", headers={name: value})
+
+    def cycle(request: Any) -> HttpResponse:
+        request.session.cycle_key()
+        return HttpResponse("", headers={name: value})
+
+    with override_settings(FUNGIBLE_SESSION=given, SESSION_SAVE_EVERY_REQUEST=True):
+        client = Client()
+        client.get("/put", {"key": "cart", "value": "mug"})
+        doing["answer"] = look
+        answer = client.get("/answer")
+        assert (NAME in answer.cookies, answer[name]) == (False, value)
+        doing["answer"] = cycle
+        answer = client.get("/answer")
+        assert NAME in answer.cookies
+        assert answer["Vary"] == "Cookie"
+        assert "public" not in answer["Cache-Control"]
+        assert {"private", "no-store"} & {*answer["Cache-Control"].split(", ")}
+        assert not answer.has_header("CDN-Cache-Control")
+
+
+def streaming(client: Client, do: Callable[[Any], Any]) -> list[Exception]:
+    """A request whose view does something while its response is streamed; gives what was raised."""
+    raised: list[Exception] = []
+
+    def stream(request: Any) -> StreamingHttpResponse:
+        def parts() -> Iterator[bytes]:
+            yield b"first"
+            try:
+                do(request)
+            except SessionReadOnlyError as error:
+                raised.append(error)
+
+        return StreamingHttpResponse(parts())
+
+    doing["answer"] = stream
+    assert b"".join(client.get("/answer").streaming_content) == b"first"
+    return raised
+
+
+NEED_A_COOKIE: dict[str, Callable[[Any], Any]] = {
+    "cycle_key": lambda request: request.session.cycle_key(),
+    "sign in": lambda request: login(request, get_user_model().objects.get(username="ada")),
+    "create": lambda request: request.session.create(),
+    "begin another": lambda request: (request.session.flush(), request.session.update({"fresh": 1})),
+}
+
+
+@pytest.mark.parametrize("do", NEED_A_COOKIE.values(), ids=NEED_A_COOKIE)
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_what_needs_a_cookie_is_refused_while_the_response_is_streamed(
+    client: Client, do: Callable[[Any], Any], known: bool
+) -> None:
+    if known:
+        client.get("/put", {"key": "cart", "value": "mug"})
+    assert "once the response has begun" in str(streaming(client, do)[0])
+
+
+def test_what_needs_only_the_store_is_kept_while_the_response_is_streamed(client: Client) -> None:
+    client.get("/put", {"key": "cart", "value": "mug"})
+    assert streaming(client, lambda request: request.session.update({"late": 1})) == []
+    assert client.get("/me").json() == {"cart": "mug", "late": 1}
+    assert streaming(client, lambda request: request.session.flush()) == []
+    assert client.get("/me").json() == {}
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from fungible.adapters.flask import FlaskSession, FungibleSessions, session
 from fungible.core.errors import SettingError
 from fungible.doctor.applications import homes_of
+from fungible.sessions import SessionReadOnlyError
 from fungible.stores import Store, open_store
 from fungible.stores.memory import MemoryStore
 from fungible.stores.postures import PostureError
@@ -380,6 +381,153 @@ def test_answers_that_depend_on_the_session_are_kept_out_of_shared_caches() -> N
     assert "Vary" not in client.get("/plain").headers
     assert client.get("/me").headers["Vary"] == "Cookie"
     assert client.post("/put/cart/mug").headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("field", ["Cache-Control: public, max-age=60", "CDN-Cache-Control: max-age=60"])
+@pytest.mark.parametrize("mode", ["stored", "snapshot", "sealed"])
+def test_what_a_shared_cache_may_store_carries_no_cookie(mode: str, field: str) -> None:
+    clock = Clock()
+    app = application(mode=mode, now=clock, idle_timeout_s=1000)
+    name, _, value = field.partition(": ")
+
+    @app.get("/public")
+    def public() -> flask.Response:
+        dict(session)
+        return flask.Response("", headers={name: value})
+
+    @app.get("/sign-in")
+    def sign_in() -> flask.Response:
+        session.rotate(subject="ada")
+        return flask.Response("", headers={name: value})
+
+    client = client_of(app)
+    client.post("/put/cart/mug")
+    clock.now += 500
+    answer = client.get("/public")
+    assert ("Set-Cookie" in answer.headers, answer.headers[name]) == (False, value)
+    assert "Set-Cookie" in client.get("/me").headers
+    answer = client.get("/sign-in")
+    assert "Set-Cookie" in answer.headers
+    assert "Cookie" in answer.vary
+    assert "public" not in answer.headers["Cache-Control"]
+    assert {"private", "no-store"} & {*answer.headers["Cache-Control"].split(", ")}
+    assert "CDN-Cache-Control" not in answer.headers
+
+
+def test_a_field_whose_name_only_resembles_cookie_is_not_taken_for_it() -> None:
+    app = application()
+
+    @app.get("/varies")
+    def varies() -> flask.Response:
+        dict(session)
+        return flask.Response("", headers={"Vary": "X-Cookie-Consent"})
+
+    assert {*client_of(app).get("/varies").vary} == {"X-Cookie-Consent", "Cookie"}
+
+
+# --- once the response has begun --------------------------------------------------------------------------------------
+
+
+def streaming(app: Flask, do: Callable[[], Any]) -> list[Exception]:
+    """A view that does something while its response is streamed; what was raised."""
+    raised: list[Exception] = []
+
+    @app.get("/stream")
+    def stream() -> flask.Response:
+        @flask.stream_with_context
+        def parts() -> Iterator[str]:
+            yield "first"
+            try:
+                do()
+            except SessionReadOnlyError as error:
+                raised.append(error)
+
+        return flask.Response(parts())
+
+    return raised
+
+
+NEED_A_COOKIE: dict[str, Callable[[], Any]] = {
+    "rotate": lambda: session.rotate(),
+    "sign in": lambda: session.rotate(subject="ada"),
+    "subject": lambda: setattr(session, "subject", "ada"),
+    "permanent": lambda: setattr(session, "permanent", True),
+    "begin another": lambda: (session.clear(), session.update(fresh=1)),
+}
+
+
+@pytest.mark.parametrize("do", NEED_A_COOKIE.values(), ids=NEED_A_COOKIE)
+@pytest.mark.parametrize("mode", ["stored", "snapshot", "sealed"])
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known"])
+def test_what_needs_a_cookie_is_refused_while_the_response_is_streamed(
+    mode: str, do: Callable[[], Any], known: bool
+) -> None:
+    app = application(mode=mode)
+    raised = streaming(app, do)
+    client = client_of(app)
+    if known:
+        client.post("/put/cart/mug")
+    with client.get("/stream") as answer:
+        assert answer.text == "first"
+    assert "once the response has begun" in str(raised[0])
+
+
+def test_a_visitors_first_values_are_refused_while_the_response_is_streamed() -> None:
+    app = application()
+    raised = streaming(app, lambda: session.update(late=1))
+    client = client_of(app)
+    with client.get("/stream") as answer:
+        assert answer.text == "first"
+    assert "a session can't be begun once the response has begun" in str(raised[0])
+    assert client.get("/me").json == {}
+
+
+@pytest.mark.parametrize("how", ["end", "clear"])
+def test_a_session_can_be_ended_while_the_response_is_streamed(how: str) -> None:
+    app = application()
+    raised = streaming(app, lambda: getattr(session, how)())
+    client = client_of(app)
+    client.post("/put/cart/mug")
+    with client.get("/stream") as answer:
+        assert answer.text == "first"
+    assert (raised, client.get("/me").json) == ([], {})
+
+
+def test_a_session_that_is_first_looked_at_while_the_response_is_streamed_is_kept_too() -> None:
+    app = application()
+    streaming(app, lambda: session.update(late=1))
+    client = client_of(app)
+    client.post("/put/cart/mug")
+    with client.get("/stream") as answer:
+        assert answer.text == "first"
+    assert client.get("/me").json == {"cart": "mug", "late": 1}
+
+
+def test_what_is_changed_at_the_teardown_of_a_request_is_kept() -> None:
+    app = application()
+
+    @app.teardown_request
+    def count(_: object) -> None:
+        if request.path == "/me":
+            session.increment("looks")
+
+    client = client_of(app)
+    client.post("/put/cart/mug")
+    client.get("/me").close()
+    assert client.get("/me").json == {"cart": "mug", "looks": 1}
+
+
+def test_what_changes_inside_of_a_sealed_session_while_it_is_streamed_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app = application(mode="sealed")
+    view(app, "/list", lambda: session.update(items=[]))
+    streaming(app, lambda: session["items"].append(1))
+    client = client_of(app)
+    client.get("/list")
+    with client.get("/stream") as answer:
+        assert answer.text == "first"
+    assert "inside of items is lost" in caplog.text
 
 
 # --- the application --------------------------------------------------------------------------------------------------

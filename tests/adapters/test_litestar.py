@@ -6,8 +6,10 @@ import pytest
 
 pytest.importorskip("litestar", reason="litestar is not installed")
 
-from litestar import Litestar, Request, WebSocket, get, post, websocket
+from litestar import Litestar, Request, Response, WebSocket, get, post, websocket
+from litestar.background_tasks import BackgroundTask
 from litestar.connection import ASGIConnection
+from litestar.exceptions import LitestarException, WebSocketDisconnect
 from litestar.security.session_auth import SessionAuth
 from litestar.testing import TestClient
 from msgspec import Struct
@@ -15,6 +17,7 @@ from msgspec import Struct
 from fungible.adapters.litestar import FungibleBackend, FungibleSessions
 from fungible.core.errors import SettingError
 from fungible.doctor.applications import homes_of
+from fungible.sessions import SessionReadOnlyError
 from fungible.stores import open_store
 from fungible.stores.postures import PostureError
 
@@ -166,6 +169,79 @@ def test_while_the_store_is_away_the_answer_is_503(client: TestClient[Litestar])
         answer = stranger.post("/put", params={"key": "cart", "value": "mug"})
         assert answer.status_code == 503
         assert "set-cookie" not in answer.headers
+
+
+def refusal_of(client: TestClient[Litestar]) -> str:
+    """What the application sees of a refusal: Litestar wraps it."""
+    with pytest.raises(LitestarException, match="after response started") as raised:
+        client.get("/late")
+    assert isinstance(raised.value.__cause__, SessionReadOnlyError)
+    return str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize("how", ["set_session", "clear_session"])
+@pytest.mark.parametrize("mode", ["stored", "snapshot", "sealed"])
+def test_a_session_that_is_replaced_once_the_response_has_begun_is_kept_or_refused(mode: str, how: str) -> None:
+    async def late(request: Request[Any, Any, Any]) -> None:
+        if how == "clear_session":
+            request.clear_session()
+        else:
+            request.set_session({"late": True})
+
+    @get("/late")
+    async def handler(request: Request[Any, Any, Any]) -> Response[str]:
+        return Response("", background=BackgroundTask(late, request))
+
+    store = None if mode == "sealed" else open_store("memory:")
+    sessions = FungibleSessions(store=store, secret=SECRET, mode=mode, freshness_s=1e-6)
+    app = Litestar([*HANDLERS, handler], middleware=[sessions.middleware])
+    with TestClient(app, base_url=BASE_URL) as known:
+        known.post("/put", params={"key": "cart", "value": "mug"})
+        if mode == "sealed":
+            assert "once the response has begun" in refusal_of(known)
+            assert known.get("/me").json() == {"cart": "mug"}
+        else:
+            known.get("/late")
+            assert known.get("/me").json() == ({} if how == "clear_session" else {"late": True})
+    with TestClient(app, base_url=BASE_URL) as visitor:
+        if how == "clear_session":
+            visitor.get("/late")
+        else:
+            assert "a session can't be begun" in refusal_of(visitor)
+        assert visitor.get("/me").json() == {}
+
+
+def test_that_a_websocket_replaces_a_session_is_told() -> None:
+    told: list[str] = []
+    sessions = FungibleSessions(
+        store=open_store("memory:"), secret=SECRET, on_event=lambda event, details: told.append(event)
+    )
+
+    @websocket("/replaces")
+    async def replaces(socket: WebSocket[Any, Any, Any]) -> None:
+        await socket.accept()
+        socket.set_session({"late": True})
+        await socket.close()
+
+    with (
+        TestClient(Litestar([replaces], middleware=[sessions.middleware]), base_url=BASE_URL) as client,
+        client.websocket_connect("wss://testserver.local/replaces") as socket,
+        pytest.raises(WebSocketDisconnect),
+    ):
+        socket.receive()
+    assert told == ["change_too_late"]
+
+
+def test_what_a_shared_cache_may_store_carries_no_cookie(sessions: FungibleSessions) -> None:
+    @post("/public", response_headers={"Cache-Control": "public, max-age=60"})
+    async def public(request: Request[Any, Any, Any]) -> None:
+        request.set_session({"n": 1})
+
+    with TestClient(Litestar([public], middleware=[sessions.middleware]), base_url=BASE_URL) as client:
+        answer = client.post("/public")
+        assert "set-cookie" in answer.headers
+        assert answer.headers["cache-control"] == "max-age=60, private"
+        assert answer.headers["vary"] == "Cookie"
 
 
 def test_settings_are_refused_as_in_the_middleware() -> None:

@@ -15,6 +15,7 @@ from litestar.serialization import decode_json, encode_json
 from litestar.types import ASGIApp, Empty, Message, Receive, Scope, Scopes, Send
 from msgspec.structs import replace
 
+from fungible.sessions.errors import SessionReadOnlyError
 from fungible.sessions.middleware import SessionMiddleware, cookie_header, with_session_headers
 from fungible.sessions.session import Session
 from fungible.stores.postures import Home
@@ -87,6 +88,7 @@ class FungibleBackend(BaseSessionBackend[FungibleSessions]):
         take_over(session, scope_session)
         sessions = self.config.opened.sessions
         await sessions.write(session)
+        session.answered = True
         headers: list[tuple[bytes, bytes]] = _untyped(message)["headers"]
         headers[:] = with_session_headers(_untyped(message), sessions.set_cookie(session))["headers"]
 
@@ -122,9 +124,18 @@ class FungibleMiddleware(LitestarMiddleware[FungibleBackend]):
         async def taking_over(message: Any) -> None:
             if message["type"] == "http.response.start":
                 take_over(session, scope.get("session"))
+                scope["session"] = session
             await send(message)
 
         await self.app(scope, receive, taking_over)
+        # What came since, in a background task or in a WebSocket: kept where that can be, and else an error.
+        try:
+            take_over(session, scope.get("session"))
+        except SessionReadOnlyError as error:
+            if session.read_only:
+                # Litestar makes of an error in a WebSocket no more than the reason of its end.
+                self._serving.sessions.notice("change_too_late", reason=str(error))
+            raise
 
 
 def take_over(session: Session, value: Any) -> None:
@@ -133,13 +144,15 @@ def take_over(session: Session, value: Any) -> None:
     Args:
         value: What is there now: a mapping, a model that Litestar can serialize, or `Empty`.
     """
-    if value is session or session.read_only:
+    if value is session:
         return
     if value is Empty or value is None:
         if session or not session.is_new:
             session.clear()
         return
     plain = cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else decode_json(encode_json(value))
+    if plain == dict(session):
+        return
     for key in [key for key in session if key not in plain]:
         del session[key]
     session.update(plain)

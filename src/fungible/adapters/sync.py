@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Final, Literal, TypeVar
 
-from fungible.core.asgi import retry_after
+from fungible.core.asgi import Header, header, retry_after
 from fungible.core.bridge import run
 from fungible.core.errors import SettingError
 from fungible.core.keyring import MIN_SECRET_BYTES
+from fungible.sessions.caching import is_shared, kept_private
 from fungible.sessions.contract import Sessions
 from fungible.sessions.lifetimes import extension_s
+from fungible.sessions.notices import LOGGER
 from fungible.sessions.session import Session
 from fungible.sessions.state import SessionState
 from fungible.stores.errors import StoreUnavailableError
@@ -75,16 +77,58 @@ class SyncSessions:
         if not session.read_only and due(self.sessions, session, self._now()):
             self.run(self.sessions.write(session))
 
+    def waits(self, session: Session, fields: Iterable[Header]) -> bool:
+        """Whether what is due for a session can wait for another response, as a shared cache may store this one.
+
+        Args:
+            fields: Those of the response.
+        """
+        return is_shared(fields, now=self._now()) and not session.is_changed
+
+    def private_fields(self, fields: list[Header]) -> dict[str, str | None]:
+        """What a response needs that carries a session's cookie; see `kept_private`."""
+        if is_shared(fields, now=self._now()):
+            self.sessions.notice("made_private", cache_control=header(fields, b"cache-control") or "by another field")
+        return {
+            name.decode(): None if value is None else value.decode("latin-1")
+            for name, value in kept_private(fields).items()
+        }
+
+    def settle(self, session: Session, write: Callable[[], None]) -> None:
+        """Keeps what was changed once the response had begun, where that can be, and takes no more changes.
+
+        Nothing is raised, as nobody is left to see it: what is lost is logged.
+
+        Args:
+            write: Writes the session.
+        """
+        try:
+            kept = not self.sessions.in_cookie
+            if kept and (session.state.ended or session.changed_since_written()):
+                write()
+            session.finish(kept=kept)
+        except Exception as error:
+            LOGGER.error("what was changed in a session once its response had begun could not be kept: %s", error)
+
     def _bridged(self, coroutine: Coroutine[Any, Any, T]) -> T:
         try:
             return run(coroutine, in_loop=self._in_loop)
         except StoreUnavailableError as error:
-            self.sessions.notice("store_unavailable", reason=error.reason)
+            self.tell(error)
             raise
+
+    def tell(self, error: StoreUnavailableError) -> None:
+        """Tells that the store is away."""
+        self.sessions.notice("store_unavailable", reason=error.reason)
 
     def empty(self, *, read_only: str = "") -> Session:
         """A session that holds nothing and is not kept yet."""
         return Session(self.sessions, SessionState(self._now()), read_only=read_only)
+
+
+def fields_of(headers: Iterable[tuple[str, str]]) -> list[Header]:
+    """A response's fields as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers]
 
 
 def due(sessions: Sessions, session: Session, now: float) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from urllib.parse import quote, urljoin, urlsplit
 
 from fungible.cache.directives import SAYS_NOTHING, CacheControl, cache_control
-from fungible.core.asgi import Header, Scope
+from fungible.core.asgi import Header, Scope, list_members
 
 DEFAULT_PORTS: Final = {"http": b":80", "https": b":443"}
 ROUTED: Final = frozenset(
@@ -62,12 +62,12 @@ class Asked:
         self.if_none_match: str | None = None
         self.if_modified_since: str | None = None
         control: bytes | None = None
-        pragma = b""
+        pragma = False
         for name, value in self.headers:
             if name == b"cache-control":
                 control = value if control is None else control + b"," + value
             elif name == b"pragma":
-                pragma = value
+                pragma = True
             elif name == b"authorization":
                 self.authorized = self.is_visitors = True
             elif name == b"cookie":
@@ -86,7 +86,7 @@ class Asked:
                 self.bypass = "upgrade"
         if control is not None:
             self.control = cache_control(control.decode("latin-1"))
-        elif b"no-cache" in pragma.lower():
+        elif pragma and "no-cache" in list_members(self.headers, b"pragma"):
             self.control = cache_control("no-cache")
         if self.control.no_store:
             self.bypass = "no-store"

@@ -6,8 +6,9 @@ Source: the ASGI specification, HTTP message format; RFC 9457 (problem documents
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from fungible.core.errors import SettingError
 
@@ -17,6 +18,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
+MARKS: Final = re.compile(r'\\.|[",]', re.DOTALL)
 
 
 def header(headers: Iterable[Header], name: bytes) -> str | None:
@@ -37,6 +39,30 @@ def list_members(headers: Iterable[Header], name: bytes) -> list[str]:
     """
     value = header(headers, name)
     return [] if value is None else [member for each in value.split(",") if (member := each.strip(" \t").lower())]
+
+
+def list_elements(text: str) -> list[str]:
+    """The elements of a field that is a list, as they are written; commas in quoted strings part nothing.
+
+    Empty elements do not count (RFC 9110 sections 5.6.1 and 5.6.4). The work grows with the text's length alone.
+
+    >>> list_elements('private="a, b", max-age=60,,')
+    ['private="a, b"', 'max-age=60']
+    """
+    if '"' not in text:
+        parts = text.split(",")
+    else:
+        parts, start, quoted = list[str](), 0, False
+        for mark in MARKS.finditer(text):
+            # A backslash escapes in quoted strings alone.
+            sign = mark[0] if quoted else mark[0][-1]
+            if sign == '"':
+                quoted = not quoted
+            elif sign == "," and not quoted:
+                parts.append(text[start : mark.start()])
+                start = mark.end()
+        parts.append(text[start:])
+    return [element for each in parts if (element := each.strip(" \t"))]
 
 
 def retry_after(seconds: int) -> Header:

@@ -28,6 +28,11 @@ class Sessions(Protocol):
     """Sessions of one kind: stored, sealed or snapshots. Any instance can load what another has written."""
 
     @property
+    def in_cookie(self) -> bool:
+        """Whether the cookie is all there is: then nothing can be kept once the response has begun."""
+        ...
+
+    @property
     def settings(self) -> SessionSettings:
         """How they are kept."""
         ...
@@ -75,5 +80,5 @@ class Sessions(Protocol):
         ...
 
     def notice(self, event: str, **details: Any) -> None:
-        """Tells the application's metrics what happened."""
+        """Tells the application's metrics, and the log, what happened."""
         ...

@@ -11,10 +11,22 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
-from fungible.core.asgi import App, Message, Receive, Scope, Send, retry_after, send_problem
+from fungible.core.asgi import (
+    App,
+    Header,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    header,
+    list_members,
+    retry_after,
+    send_problem,
+)
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing
 from fungible.core.startup import ends_the_server
+from fungible.sessions.caching import is_shared, kept_private
 from fungible.sessions.contract import Sessions
 from fungible.sessions.errors import SessionConflict
 from fungible.sessions.lifetimes import may_write
@@ -123,12 +135,14 @@ class SessionMiddleware:
             if not self._empty_if_away:
                 await self.refuse(scope, send, error)
                 return
+            self.sessions.notice("store_unavailable", reason=error.reason)
             session = self._visitor(read_only="while its store is away")
         if kind == "websocket":
             # A cookie can't be sent any more once the connection stands, and it may stand for days.
             session.read_only = session.read_only or "in a WebSocket: its handshake has been answered"
             scope["session"] = session
             await self.app(scope, receive, send)
+            session.finish()
             return
         scope["session"] = session
         exchange = _Exchange(self, scope, send, session)
@@ -145,24 +159,23 @@ class SessionMiddleware:
                 raise
             await self.refuse(scope, send, error)
             return
-        if session.may_have_changed and exchange.begun and not exchange.refused:
-            await self.save_late(session)
+        if exchange.begun:
+            session.finish(kept=exchange.refused or await self.save_late(session))
 
     def _visitor(self, *, read_only: str = "") -> Session:
         """The session of who has none."""
         return Session(self.sessions, SessionState(self.now()), read_only=read_only)
 
-    async def save_late(self, session: Session) -> None:
+    async def save_late(self, session: Session) -> bool:
         """Keeps what was changed since the response began, while it was streamed or after it.
 
-        Its cookie has been sent, so only a session that is kept already can take it.
+        Its cookie has been sent, so only a session that is kept in a store can take it. Whether this is one.
         """
-        if not session.changed_since_written():
-            return
-        if session.is_new:
-            self.sessions.notice("change_too_late")
-            return
-        await self.sessions.write(session)
+        if self.sessions.in_cookie:
+            return False
+        if session.state.ended or session.changed_since_written():
+            await self.sessions.write(session)
+        return True
 
     async def refuse(self, scope: Scope, send: Send, error: StoreUnavailableError) -> None:
         """Answers for the application while the store is away."""
@@ -200,21 +213,36 @@ class _Exchange(Struct, eq=False):
             return
         session, set_cookie = self.session, None
         if not session.is_untouched:
-            sessions = self.middleware.sessions
-            # Saved first: once the client has its answer, its next request may reach another instance.
             try:
-                if may_write(session, sessions.settings, self.middleware.now()):
-                    await sessions.write(session)
+                set_cookie = await self.saved(message)
             except StoreUnavailableError as error:
                 # Whatever the application did, its answer would promise a session that may not be kept.
                 self.begun = self.refused = True
+                session.forget()
+                session.read_only = "as its request was refused: its store is away"
                 await self.middleware.refuse(self.scope, self.send, error)
                 return
-            set_cookie = sessions.set_cookie(session)
-        self.begun = True
+        self.begun = session.answered = True
         if session.accessed or set_cookie is not None:
             message = with_session_headers(message, set_cookie)
         await self.send(message)
+
+    async def saved(self, message: Message) -> str | None:
+        """Writes what was changed, and gives the cookie that the response needs.
+
+        Written first: once the client has its answer, its next request may reach another instance.
+        """
+        session, sessions, now = self.session, self.middleware.sessions, self.middleware.now()
+        headers: list[Header] = message.get("headers", [])
+        if may_write(session, sessions.settings, now):
+            if is_shared(headers, now=now) and not session.is_changed:
+                # A longer life and a fresh copy can wait for a response that is this visitor's alone.
+                return None
+            await sessions.write(session)
+        set_cookie = sessions.set_cookie(session)
+        if set_cookie is not None and is_shared(headers, now=now):
+            sessions.notice("made_private", cache_control=header(headers, b"cache-control") or "by another field")
+        return set_cookie
 
 
 def cookie_header(scope: Scope) -> str:
@@ -232,13 +260,11 @@ def with_session_headers(message: Message, set_cookie: str | None) -> Message:
     # A new list: an application may send one response object to several visitors.
     headers = [*message.get("headers", ())]
     # A cache must not give this answer to other visitors (RFC 9110 section 12.5.5, RFC 9111 section 7.3).
-    for name, value in headers:
-        if name == b"vary" and b"cookie" in value.lower():
-            break
-    else:
-        headers.append((b"vary", b"Cookie"))
     if set_cookie is not None:
+        changes = kept_private(headers)
+        headers = [field for field in headers if field[0].lower() not in changes]
+        headers += [(name, value) for name, value in changes.items() if value is not None]
         headers.append((b"set-cookie", set_cookie.encode("latin-1")))
-        if not any(name == b"cache-control" for name, _ in headers):
-            headers.append((b"cache-control", b"no-store"))
+    if not {"cookie", "*"} & {*list_members(headers, b"vary")}:
+        headers.append((b"vary", b"Cookie"))
     return {**message, "headers": headers}

@@ -15,6 +15,7 @@ from fungible.sessions.contract import SessionInfo
 from fungible.sessions.cookies import SessionCookie
 from fungible.sessions.errors import SessionTooLargeError
 from fungible.sessions.lifetimes import extension_s, longest_ttl_s
+from fungible.sessions.notices import Notices
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
 from fungible.sessions.state import META, SessionState, name_of
@@ -42,11 +43,16 @@ class SealedSessions:
     it expires, also after signing out. Where that matters, keep sessions in a store.
     """
 
+    in_cookie = True
+
     def __init__(self, ring: KeyRing, settings: SessionSettings, *, now: Callable[[], float] = time.time) -> None:
+        if settings.conflicts == "raise":
+            raise SettingError(NEEDS_A_STORE.format(what="conflicts='raise', which is to see two writes at once,"))
         self.settings = settings
         self._now = now
         self._sealer = Sealer(ring, purpose="session")
         self._cookie = SessionCookie(settings)
+        self._notices = Notices(settings.on_event)
 
     async def load(self, cookie_header: str) -> Session:
         """The session in a request's cookie."""
@@ -104,7 +110,8 @@ class SealedSessions:
 
     async def rotate(self, session: Session) -> None:
         """Seals anew with the response. There is no ID that somebody could have planted."""
-        session.state.rotation_due = session.state.record is not None
+        state = session.state
+        state.rotation_due = state.record is not None or state.subject is not None or session.changed_since_written()
 
     async def end(self, session: Session) -> None:
         """Takes the cookie back from the browser. A copy of it stays good until it expires."""
@@ -122,8 +129,8 @@ class SealedSessions:
         raise SettingError(NEEDS_A_STORE.format(what="a list of sessions"))
 
     def notice(self, event: str, **details: Any) -> None:
-        """Tells the application's metrics what happened."""
-        self.settings.on_event(event, details)
+        """Tells the application's metrics, and the log, what happened."""
+        self._notices.tell(event, details)
 
     def _sealed(self, fields: Mapping[str, bytes], expires_at: float) -> str:
         text = self._sealer.seal(encoder.encode(Sealed(expires_at, dict(fields))))

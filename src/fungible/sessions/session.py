@@ -19,13 +19,17 @@ class Session(TrackedValues):
 
     Values are JSON's types, bytes, datetime, Decimal and UUID; keys are strings. Values are decoded when they are asked
     for, and changes inside of them are seen. What is changed is written when the response starts.
+
+    What is changed later, while the response is streamed or in a background task, is written at the end, if the session
+    is kept in a store and was begun before. What needs a cookie that can't be sent any more is refused: the first values
+    of a session, a new ID, a subject, and in `sealed` mode every change.
     """
 
     __slots__ = ()
 
     def clear(self) -> None:
         """Ends this session when the response starts; what is set after this begins another one, with another ID."""
-        self._writable()
+        self._endable()
         self.forget()
         self.state.abandon(end_later=True)
 
@@ -40,8 +44,8 @@ class Session(TrackedValues):
         Raises:
             TypeError: the value is no number.
         """
-        self._writable()
         path = (key,) if isinstance(key, str) else tuple(key)
+        self._writable(path[0])
         field = field_of(path[0])
         place: MutableMapping[str, Any] = self
         for name in path[:-1]:
@@ -72,9 +76,10 @@ class Session(TrackedValues):
 
     @subject.setter
     def subject(self, subject: str | None) -> None:
-        self._writable()
+        self._endable()
         check_subject(subject)
         if subject != self.state.subject:
+            self.check_rotatable()
             self.state.subject = subject
             self.state.rotation_due = True
 
@@ -100,9 +105,10 @@ class Session(TrackedValues):
         Args:
             subject: Who is signed in from now on, if that is to change.
         Raises:
+            SessionReadOnlyError: the response has begun. Nothing was done.
             TypeError: `subject` is no string.
         """
-        self._writable()
+        self.check_rotatable()
         check_subject(subject)
         if subject is not None:
             self.state.subject = subject
@@ -110,7 +116,7 @@ class Session(TrackedValues):
 
     async def end(self) -> None:
         """Signs out, now: deletes the session, and no request that began earlier can bring it back."""
-        self._writable()
+        self._endable()
         await self._sessions.end(self)
         self.forget()
         self.state.abandon(end_later=False)
@@ -126,7 +132,7 @@ class Session(TrackedValues):
         Raises:
             TypeError: `subject` is no string.
         """
-        self._writable()
+        self._endable()
         check_subject(subject)
         whose = self.state.subject if subject is None else subject
         if whose is None:
@@ -145,5 +151,5 @@ class Session(TrackedValues):
 
     async def save(self) -> None:
         """Writes what was changed, now; otherwise it is written when the response starts."""
-        self._writable()
+        self._endable()
         await self._sessions.write(self)

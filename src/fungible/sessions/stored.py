@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from fungible.core.keyring import KeyRing
-from fungible.core.log import RepeatedWarning
 from fungible.core.recent import Recent
 from fungible.core.subjects import check_subject
 from fungible.sessions.contract import SessionInfo
 from fungible.sessions.cookies import SessionCookie, VerifiedID, handle_of, new_id, signed_id, verified_id
 from fungible.sessions.lifetimes import extension_s
+from fungible.sessions.notices import Notices
 from fungible.sessions.rotation import begin_after_the_end, rotate, standing
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
@@ -33,7 +32,6 @@ from fungible.sessions.termination import end, end_all, end_one
 from fungible.stores.contract import ABSENT, REMOVED, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
 
-LOGGER: Final = logging.getLogger("fungible.sessions")
 MAX_ATTEMPTS: Final = 1000
 """Each failed attempt means that another request has written: so many never come together."""
 
@@ -48,6 +46,8 @@ class StoredSessions:
         now: The clock, in Unix seconds.
     """
 
+    in_cookie = False
+
     def __init__(
         self, store: Store, ring: KeyRing, settings: SessionSettings, *, now: Callable[[], float] = time.time
     ) -> None:
@@ -55,9 +55,9 @@ class StoredSessions:
         self.settings = settings
         self.now = now
         self.subjects = SessionIndex(store, most=settings.max_sessions, now=now, end=self._end_oldest)
-        self._log = RepeatedWarning(LOGGER)
         self._ring = ring
         self._cookie = SessionCookie(settings)
+        self._notices = Notices(settings.on_event)
         self._recent = Recent[VerifiedID]()
         self._turns: WeakValueDictionary[tuple[int, str], asyncio.Lock] = WeakValueDictionary()
 
@@ -346,13 +346,12 @@ class StoredSessions:
         """
 
     def notice(self, event: str, **details: Any) -> None:
-        """Tells the application's metrics what happened."""
-        self.settings.on_event(event, details)
+        """Tells the application's metrics, and the log, what happened."""
+        self._notices.tell(event, details)
 
     def tell(self, event: str, words: str, **details: Any) -> None:
         """Tells the application's metrics, and its log: something that a visitor has done was not done."""
-        self.notice(event, **details)
-        self._log.warn(event, words)
+        self._notices.tell(event, details, words)
 
 
 def go_on(session: Session, read: Record, stood: Record) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 from uuid import UUID
 
 from fungible.core.codec import decode
@@ -27,6 +27,10 @@ Deed = Literal["set", "added to", "removed", "dropped"]
 """What a request has done to a field by its name: set it as a whole; only added to it, as a number or as what holds one;
 removed it; dropped what it had set before."""
 ASSIGNED: Final = ("set", "added to")
+TOO_LATE: Final = (
+    "{what} once the response has begun: {why} can't be sent any more. Do it before, not while the response is streamed "
+    "and not in a background task"
+)
 NO_DEEDS: Final[dict[str, Deed]] = {}
 NO_LOOKS: Final[dict[str, bytes | None]] = {}
 NO_COUNTERS: Final[frozenset[Path]] = frozenset()
@@ -46,9 +50,11 @@ class TrackedValues(MutableMapping[str, Any]):
         "_sessions",
         "_values",
         "accessed",
+        "answered",
         "may_have_changed",
         "read_only",
         "state",
+        "wrote",
     )
 
     def __init__(self, sessions: Sessions, state: SessionState, *, read_only: str = "") -> None:
@@ -59,6 +65,10 @@ class TrackedValues(MutableMapping[str, Any]):
         """Whether the application has looked: then the response depends on the cookie."""
         self.read_only = read_only
         """Why it can't be changed; empty where it can."""
+        self.answered = False
+        """Whether the response has begun: no cookie can be sent any more."""
+        self.wrote = False
+        """Whether this request has written anything."""
         self._values: dict[str, Any] = {}
         self._looks: dict[str, bytes | None] = NO_LOOKS
         """How values that can be changed inside looked when they were read."""
@@ -97,7 +107,7 @@ class TrackedValues(MutableMapping[str, Any]):
         return value
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._writable()
+        self._writable(key)
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - what untyped callers do
             raise TypeError(f"a session's keys are strings: {key!r} is of type {type(key).__name__!r}")
         if type(value) not in UNCHANGING and not isinstance(value, KEPT):
@@ -106,7 +116,7 @@ class TrackedValues(MutableMapping[str, Any]):
         self._put(key, value, "set")
 
     def __delitem__(self, key: str) -> None:
-        self._writable()
+        self._writable(key)
         field = field_of(key)
         if key not in self:
             raise KeyError(key)
@@ -138,6 +148,31 @@ class TrackedValues(MutableMapping[str, Any]):
         """Whether there is no session, none is begun and none was left, as with most requests of visitors."""
         state = self.state
         return state.record is None and not (self._deeds or state.rotation_due or state.ended or state.clear_due)
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether this request has written, or has something to write: more than a longer life and a fresh cookie."""
+        state = self.state
+        due = self.wrote or state.rotation_due or state.clear_due or state.ended
+        return bool(due) or self.changed_since_written()
+
+    def finish(self, *, kept: bool = False) -> None:
+        """Takes no changes from now on, as nobody is left who would keep them.
+
+        Args:
+            kept: Whether all changes so far were.
+        Raises:
+            SessionReadOnlyError: values were changed inside of them, which nobody can see while it happens, where that
+                can't be kept any more.
+        """
+        lost = () if kept or not self.may_have_changed else sorted(name_of(field) or field for field in self.changes())
+        self.read_only = self.read_only or "once its request has ended"
+        if lost:
+            words = (
+                f"the session can't be changed {self.read_only}; what was changed inside of {', '.join(lost)} is lost"
+            )
+            self._sessions.notice("change_too_late", reason=words)
+            raise SessionReadOnlyError(words)
 
     def follow_subject(self, key: str) -> None:
         """Takes the subject from a value, where the application has set or removed that value."""
@@ -204,6 +239,7 @@ class TrackedValues(MutableMapping[str, Any]):
     def written(self, fields: Fields) -> None:
         """Goes on from what now is kept."""
         before, self.state.fields = self.state.fields, fields
+        self.wrote = True
         self._looks = NO_LOOKS
         if self._merged is not None:
             self._catch_up(before, fields, self._merged)
@@ -265,7 +301,42 @@ class TrackedValues(MutableMapping[str, Any]):
     def _is_removed(self, field: str) -> bool:
         return self._deeds.get(field) == "removed"
 
-    def _writable(self) -> None:
+    def _writable(self, key: str = "") -> None:
+        """Refuses a change that would not be kept, of a value if one is named."""
         self.accessed = True
         if self.read_only:
             raise SessionReadOnlyError(f"the session can't be changed {self.read_only}")
+        if self.answered:
+            if self.state.record is None:
+                self.too_late("a session can't be begun", "its cookie")
+            if key and key == self._sessions.settings.subject_key:
+                self.too_late(f"{key!r}, which names the subject, can't be changed", "the new ID")
+            self._endable()
+
+    def _endable(self) -> None:
+        """Refuses to end a session whose cookie can't be taken back, where that is all there is."""
+        self.accessed = True
+        if self.read_only:
+            raise SessionReadOnlyError(f"the session can't be changed {self.read_only}")
+        if self.answered and self._sessions.in_cookie and self.state.record is not None:
+            self.too_late("a sealed session can't be changed", "its cookie")
+
+    def check_rotatable(self) -> None:
+        """Refuses what gives the session a new ID where that can't be sent any more.
+
+        Raises:
+            SessionReadOnlyError: the response has begun, or the session can't be changed at all.
+        """
+        self._endable()
+        if self.answered:
+            self.too_late("a session can't be given a new ID", "it")
+
+    def too_late(self, what: str, why: str) -> NoReturn:
+        """Refuses what the response would have had to tell the browser.
+
+        Raises:
+            SessionReadOnlyError: always.
+        """
+        words = TOO_LATE.format(what=what, why=why)
+        self._sessions.notice("change_too_late", reason=words)
+        raise SessionReadOnlyError(words)

@@ -6,13 +6,17 @@ Source: RFC 7517 section 5 (JWK set), RFC 9110 section 8.8.3 and 13.1.2 (ETag, I
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import re
+from typing import Any, Final
 
 from fungible.core.asgi import Receive, Scope, Send, header, send_problem
 from fungible.core.errors import SettingError
 from fungible.stores.errors import StoreUnavailableError
 from fungible.tokens.framing import encode_json, to_base64url
 from fungible.tokens.keys import VerifyingKeys
+
+TAGS: Final = re.compile(r'"[^"]*"')
+"""Without what makes them weak: a proxy that compressed the body may have weakened the tag."""
 
 
 class JWKSApp:
@@ -64,8 +68,7 @@ class JWKSApp:
         tag = b'"' + to_base64url(hashlib.sha256(body).digest()) + b'"'
         headers = [(b"etag", tag), (b"cache-control", self._cache_control)]
         asked = header(scope["headers"], b"if-none-match")
-        # Weak comparison: a proxy that compressed the body may have weakened the tag.
-        if asked and any(each.strip().removeprefix("W/") in (tag.decode(), "*") for each in asked.split(",")):
+        if asked is not None and (asked.strip(" \t") == "*" or tag.decode() in TAGS.findall(asked)):
             await send({"type": "http.response.start", "status": 304, "headers": headers})
             await send({"type": "http.response.body", "body": b""})
             return

@@ -17,7 +17,8 @@ from django.utils import cache  # pyright: ignore[reportMissingTypeStubs]
 
 from fungible.adapters.django.opening import homes, opened
 from fungible.adapters.django.sessions import SessionStore
-from fungible.adapters.sync import UNAVAILABLE, problem_body
+from fungible.adapters.sync import UNAVAILABLE, fields_of, problem_body
+from fungible.core.asgi import Header
 from fungible.core.errors import SettingError
 from fungible.sessions.cookies import cookie_values
 from fungible.sessions.errors import SessionConflict
@@ -68,12 +69,14 @@ class SessionMiddleware:
             return self._serve(request)
         session = self._begin(request)
         response = self.get_response(request)
+        fields = fields_of(response.items())
+        waits = session.waits(fields)
         try:
-            if response.status_code < 500:
+            if response.status_code < 500 and not waits:
                 session.write()
         except (StoreUnavailableError, SessionConflict) as error:
             return _refusal(error)
-        return _finished(session, response)
+        return _finished(session, response, None if waits else fields)
 
     async def _serve(self, request: Request) -> Response:
         session = self._begin(request)
@@ -82,15 +85,23 @@ class SessionMiddleware:
             # The view has not looked at it yet: so far the answer is the same for all visitors.
             session.accessed = False
             response: Response = await self.get_response(request)
-            if response.status_code < 500:
+            fields = fields_of(response.items())
+            waits = session.waits(fields)
+            if response.status_code < 500 and not waits:
                 await session.awrite()
         except (StoreUnavailableError, SessionConflict) as error:
+            if isinstance(error, StoreUnavailableError):
+                opened().tell(error)
             return _refusal(error)
-        return _finished(session, response)
+        return _finished(session, response, None if waits else fields)
 
     def process_exception(self, request: Request, exception: Exception) -> HttpResponse | None:
         """The answer to a view that found the store away, or saved what could not be merged."""
-        return _refusal(exception) if isinstance(exception, StoreUnavailableError | SessionConflict) else None
+        if not isinstance(exception, StoreUnavailableError | SessionConflict):
+            return None
+        if self._asynchronous and isinstance(exception, StoreUnavailableError):
+            opened().tell(exception)
+        return _refusal(exception)
 
     def _begin(self, request: Request) -> SessionStore:
         name = settings.SESSION_COOKIE_NAME
@@ -101,18 +112,25 @@ class SessionMiddleware:
         return session
 
 
-def _finished(session: SessionStore, response: Response) -> Response:
-    """The response with the cookie that it needs, and what keeps it out of shared caches."""
+def _finished(session: SessionStore, response: Response, fields: list[Header] | None) -> Response:
+    """The response with the cookie that it needs, and what keeps it out of shared caches.
+
+    Args:
+        fields: Those of the response; None where the cookie can wait for another one.
+    """
     if session.unavailable is not None and response.status_code >= 500:
         return _refusal(session.unavailable)
-    if session.inner is not None:
-        _set_cookie(session, response)
+    if session.inner is not None and fields is not None:
+        _set_cookie(session, response, fields)
     if session.accessed:
         cast(Any, cache).patch_vary_headers(response, ("Cookie",))
+    session.answer()
+    # Called with the end of the response, under WSGI and ASGI; Django closes the request so.
+    response._resource_closers.append(session.settle)
     return response
 
 
-def _set_cookie(session: SessionStore, response: Response) -> None:
+def _set_cookie(session: SessionStore, response: Response, fields: list[Header]) -> None:
     assert session.inner is not None
     state = session.inner.state
     place: dict[str, Any] = {
@@ -130,15 +148,18 @@ def _set_cookie(session: SessionStore, response: Response) -> None:
             httponly=bool(settings.SESSION_COOKIE_HTTPONLY),
             **place,
         )
-        session.accessed = True
-        if not response.has_header("Cache-Control"):
-            # A shared cache must not give it to other visitors (RFC 9111 section 7.3).
-            response["Cache-Control"] = "no-store"
     elif state.clear_due:
         # Only where this request has ended the session: a late answer to a key that was cycled must not take back the
         # cookie with the new one.
         response.delete_cookie(settings.SESSION_COOKIE_NAME, **place)
-        session.accessed = True
+    else:
+        return
+    session.accessed = True
+    for name, value in opened().private_fields(fields).items():
+        if value is None:
+            del response[name]
+        else:
+            response[name] = value
 
 
 def _refusal(error: StoreUnavailableError | SessionConflict) -> HttpResponse:

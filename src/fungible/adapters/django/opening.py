@@ -58,9 +58,10 @@ class Opened(SyncSessions):
                 state = await self._read(text)
                 if state is not None:
                     return Session(self.sessions, state)
-        except StoreUnavailableError:
+        except StoreUnavailableError as error:
             if not self._empty:
                 raise
+            self.tell(error)
             return self.empty(read_only="while its store is away")
         return self.empty()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 from django.conf import settings  # pyright: ignore[reportMissingTypeStubs]
@@ -15,6 +15,7 @@ from django.contrib.sessions.backends.base import (  # pyright: ignore[reportMis
 from fungible.adapters.django.expiry import EXPIRY, has_expired, note_expiry
 from fungible.adapters.django.opening import opened
 from fungible.adapters.sync import due
+from fungible.core.asgi import Header
 from fungible.core.bridge import BridgeError
 from fungible.sessions.contract import SessionInfo
 from fungible.sessions.session import Session
@@ -41,6 +42,7 @@ class SessionStore(SessionBase):
         self._texts = tuple(text for text in (session_key, *also) if text)
         self._inner: Session | None = None
         self._said_modified = False
+        self._answered = False
         self.unavailable: StoreUnavailableError | None = None
         """Why the last attempt to load it has failed."""
         super().__init__(session_key)  # pyright: ignore[reportUnknownMemberType]
@@ -56,7 +58,7 @@ class SessionStore(SessionBase):
         self.accessed = True
         if self._inner is None:
             if no_load or not self._texts:
-                self._inner = self._opened.empty()
+                self._hold(self._opened.empty())
             else:
                 self._opened.run(self._aget_session())
         assert self._inner is not None
@@ -65,11 +67,13 @@ class SessionStore(SessionBase):
     async def _aget_session(self, no_load: bool = False) -> Session:
         self.accessed = True
         if self._inner is None:
-            if no_load or not self._texts:
-                self._inner = self._opened.empty()
-            else:
-                self._inner = await self._loaded()
+            return self._hold(self._opened.empty() if no_load or not self._texts else await self._loaded())
         return self._inner
+
+    def _hold(self, session: Session) -> Session:
+        session.answered = self._answered
+        self._inner = session
+        return session
 
     async def _loaded(self) -> Session:
         try:
@@ -164,10 +168,11 @@ class SessionStore(SessionBase):
         before = await self._aget_session(no_load=True)
         fresh = self._opened.empty()
         fresh.update(before)
-        self._inner = fresh
-        await self._create(fresh)
+        await self._create(self._hold(fresh))
 
     async def _create(self, session: Session) -> None:
+        if session.answered:
+            session.too_late("a session can't be begun", "its cookie")
         note_expiry(session, self._opened.now())
         sessions = self._opened.sessions
         if sessions.settings.subject_key is not None:
@@ -226,13 +231,15 @@ class SessionStore(SessionBase):
 
     def cycle_key(self) -> None:
         """Gives the session a new key when it is saved."""
-        state = self._get_session().state
-        state.rotation_due = state.record is not None
+        session = self._get_session()
+        session.check_rotatable()
+        session.state.rotation_due = session.state.record is not None
 
     async def acycle_key(self) -> None:
         """Gives the session a new key when it is saved."""
-        state = (await self._aget_session()).state
-        state.rotation_due = state.record is not None
+        session = await self._aget_session()
+        session.check_rotatable()
+        session.state.rotation_due = session.state.record is not None
 
     @classmethod
     def clear_expired(cls) -> None:
@@ -281,6 +288,26 @@ class SessionStore(SessionBase):
         """Writes what was changed; see `write`."""
         if self._write_due():
             await self._awrite()
+
+    def waits(self, fields: Iterable[Header]) -> bool:
+        """Whether what is due can wait for another response, as a shared cache may store this one.
+
+        Args:
+            fields: Those of the response.
+        """
+        session = self._inner
+        return session is not None and not self._said_modified and self._opened.waits(session, fields)
+
+    def answer(self) -> None:
+        """Notes that the response has begun: from now on only what needs no cookie can be changed."""
+        self._answered = True
+        if self._inner is not None:
+            self._inner.answered = True
+
+    def settle(self) -> None:
+        """Keeps what was changed while the response was streamed."""
+        if self._inner is not None:
+            self._opened.settle(self._inner, self.write)
 
     def _write_due(self) -> bool:
         session = self._inner

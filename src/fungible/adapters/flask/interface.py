@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from werkzeug.exceptions import HTTPException
 
 from fungible.adapters.flask.session import FlaskSession, Opened
-from fungible.adapters.sync import OnUnavailable, secrets_of
+from fungible.adapters.sync import OnUnavailable, fields_of, secrets_of
 from fungible.core.bridge import run
 from fungible.core.errors import FungibleError, SettingError
 from fungible.core.keyring import KeyRing, key_ring
@@ -23,7 +22,6 @@ from fungible.sessions.settings import DAY_S, CookiePolicy, SameSite, SessionSet
 from fungible.stores.contract import Store
 from fungible.stores.postures import Home
 
-LOGGER: Final = logging.getLogger("fungible.sessions")
 EXTENSION: Final = "fungible.sessions"
 OF_THE_ANSWER: Final = ("content-", "set-cookie", "cache-control", "expires", "etag", "last-modified", "location")
 """Headers that say something of the response that they are on, by how their names begin."""
@@ -115,14 +113,15 @@ class FungibleSessions(SessionInterface):
         try:
             session.settle_permanent()
             if session.inner is not None:
-                opened.write(session.inner)
+                _finish(opened, session.inner, response)
         except HTTPException as error:
+            session.refuse_changes("as its request was refused")
             _answer_instead(app, response, error)
             return
-        if session.inner is not None:
-            _finish(opened, session.inner, response)
         if session.accessed:
             response.vary.add("Cookie")
+        session.answer()
+        response.call_on_close(session.settle)
 
     def _opened(self, app: flask.Flask) -> Opened:
         if EXTENSION not in app.extensions:
@@ -184,25 +183,18 @@ def _answer_instead(app: flask.Flask, response: flask.Response, error: HTTPExcep
 
 
 def _finish(opened: Opened, session: Session, response: flask.Response) -> None:
-    """Adds the cookie that is due, and sees to it that what a stream still changes is kept."""
+    """Keeps what was changed, and adds the cookie that is due."""
+    fields = fields_of(response.headers)
+    if opened.waits(session, fields):
+        return
+    opened.write(session)
     cookie = opened.set_cookie(session)
-    if cookie is not None:
-        response.headers.add("Set-Cookie", cookie)
-        # A shared cache must not give it to other visitors (RFC 9111 section 7.3).
-        response.headers.setdefault("Cache-Control", "no-store")
-        response.vary.add("Cookie")
-    if response.is_streamed:
-        response.call_on_close(lambda: _save_late(opened, session))
-
-
-def _save_late(opened: Opened, session: Session) -> None:
-    """What was changed while the response was streamed. Its cookie is sent: only a session that is kept can take it."""
-    if not session.changed_since_written():
+    if cookie is None:
         return
-    if session.is_new:
-        opened.sessions.notice("change_too_late")
-        return
-    try:
-        opened.write(session)
-    except (HTTPException, FungibleError) as error:
-        LOGGER.error("what a streamed response has changed in its session could not be kept: %s", error)
+    for name, value in opened.private_fields(fields).items():
+        if value is None:
+            del response.headers[name]
+        else:
+            response.headers[name] = value
+    response.headers.add("Set-Cookie", cookie)
+    response.vary.add("Cookie")

@@ -26,6 +26,7 @@ class FlaskSession(SessionMixin):
         self._opened = opened
         self._cookie_header = cookie_header
         self._permanent: bool | None = None
+        self._answered = False
         self.inner: Session | None = None
         """The session, once it was looked at."""
 
@@ -61,6 +62,8 @@ class FlaskSession(SessionMixin):
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
+        if self._answered and bool(value) != self.permanent:
+            self._session.too_late("the life of a session's cookie can't be changed", "it")
         # Kept when the session is: said of every visitor, as by a hook before each request, it makes no session.
         self._permanent = bool(value)
 
@@ -129,11 +132,30 @@ class FlaskSession(SessionMixin):
             # The browser has to be told, although the ID is the same.
             session.state.send_due = True
 
+    def answer(self) -> None:
+        """Notes that the response has begun: from now on only what needs no cookie can be changed."""
+        self._answered = True
+        if self.inner is not None:
+            self.inner.answered = True
+
+    def settle(self) -> None:
+        """Keeps what was changed while the response was streamed, or by a function at the request's teardown."""
+        inner = self.inner
+        if inner is not None:
+            self._opened.settle(inner, lambda: self._opened.write(inner))
+
+    def refuse_changes(self, reason: str) -> None:
+        """Forgets what was changed, and takes no more."""
+        if self.inner is not None:
+            self.inner.forget()
+            self.inner.read_only = self.inner.read_only or reason
+
     @property
     def _session(self) -> Session:
         self.accessed = True
         if self.inner is None:
             self.inner = self._opened.load(self._cookie_header)
+            self.inner.answered = self._answered
         return self.inner
 
 

@@ -64,7 +64,7 @@ def rewritten(step: Step, bind: Binder) -> Step:
         }
     if step.body is not None:
         kind = next((value for name, value in step.headers.items() if name.lower() == "content-type"), "")
-        urlencoded = kind.startswith("application/x-www-form-urlencoded")
+        urlencoded = kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
         changes["body"] = _query(step.body, path, bind, "form") if urlencoded else plain("text", "", step.body)
     if step.files:
         changes["files"] = tuple(_file(part, plain) for part in step.files)

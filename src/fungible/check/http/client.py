@@ -190,7 +190,7 @@ class Connection:
         except (OSError, http.client.HTTPException, ValueError) as error:
             return Answer(error=_answer_words(error, self._timeout_s), seconds=self._elapsed())
         headers = tuple((name, _plain(value)) for name, value in response.getheaders())
-        stream = (response.getheader("content-type") or "").lower().startswith("text/event-stream")
+        stream = (response.getheader("content-type") or "").partition(";")[0].strip().lower() == "text/event-stream"
         if stream:
             reader.deadline = min(reader.deadline, time.monotonic() + STREAM_SECONDS)
         body, truncated, error = _read_body(response, None if stream else self._timeout_s)
