@@ -23,6 +23,7 @@ from fungible.cache.requests import Asked, names_invalidated, target_of
 from fungible.cache.responses import Found, Responses, Watch
 from fungible.core.asgi import App, Message, Receive, Scope, Send, send_problem
 from fungible.core.errors import SettingError
+from fungible.core.log import RepeatedWarning
 from fungible.core.startup import ends_the_server
 from fungible.stores.contract import Record, Store
 from fungible.stores.errors import StoreUnavailableError
@@ -134,6 +135,7 @@ class CacheMiddleware:
             personal=store_personal,
             now=now,
         )
+        self._log = RepeatedWarning(LOGGER)
         self._here = PerLoop(_Here)
 
     def homes(self) -> Sequence[Home]:
@@ -234,7 +236,7 @@ class CacheMiddleware:
             try:
                 await self._exchanges.run_unseen(exchange, scope)
             except Exception as error:
-                LOGGER.warning("a response could not be made anew, the former one stays: %r", error)
+                self._log.warn(f"a response could not be made anew, the former one stays: {error!r}")
             finally:
                 self._after(here, exchange)
 
@@ -298,7 +300,8 @@ class CacheMiddleware:
             if not self._circuit.is_open():
                 await self._responses.end(names)
                 return
-        LOGGER.warning("what a request has changed may be served as it was before, until the store is back")
+        # Why is in the circuit's line.
+        self._log.warn("what requests have changed may be served as it was before, until the store is back")
         if not here.owed:
             here.start(self._end_later(here))
         here.owed.update(names)

@@ -21,6 +21,7 @@ from typing import Any, Final
 import msgspec
 
 from fungible.core.leases import CLOCKS, Term
+from fungible.core.log import RepeatedWarning
 from fungible.idempotency.errors import (
     KeyReusedError,
     LeaseLostError,
@@ -106,6 +107,8 @@ class Claims:
     ) -> None:
         self.store = store
         self._parts = Parts(store)
+        self.log = RepeatedWarning(LOGGER)
+        """For what every request meets while the store is away."""
         self._monotonic = monotonic
         self._clocks = clocks
         self._sleep = sleep

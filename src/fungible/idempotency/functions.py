@@ -140,7 +140,7 @@ class _Call:
         except StoreUnavailableError as error:
             if self.request.options.on_unavailable == "refuse":
                 raise
-            LOGGER.warning("%s", error)
+            self._claims.log.warn(f"{error}; functions run without protection until it answers")
             return None
         if isinstance(found, Finished):
             return found
@@ -241,7 +241,7 @@ async def _keep(claims: Claims, claim: Claim, result: bytes, running: set[asynci
             raise
         return standing.result
     except StoreUnavailableError as error:
-        LOGGER.warning("a result is given, and will be stored later: %s", error)
+        claims.log.warn(f"a result is given, and will be stored later: {error}")
         late = asyncio.create_task(store_late(claims, claim, kept))
         running.add(late)
         late.add_done_callback(running.discard)
@@ -252,4 +252,4 @@ async def _free(claims: Claims, claim: Claim) -> None:
     try:
         await claims.free(claim)
     except (LeaseLostError, StoreUnavailableError) as error:
-        LOGGER.warning("a key is free only after its lease: %s", error)
+        claims.log.warn(f"a key is free only after its lease: {error}")

@@ -32,7 +32,7 @@ from fungible.idempotency.options import (
     options_from,
 )
 from fungible.idempotency.responses import REPLAYED, StoredResponse, decoded, encoded, expires_header, problem_of
-from fungible.idempotency.running import LOGGER, Run
+from fungible.idempotency.running import Run
 from fungible.stores.contract import Store
 from fungible.stores.errors import RecordTooLargeError, StoreUnavailableError
 from fungible.stores.postures import Deployment, Home, require
@@ -155,7 +155,8 @@ class IdempotencyMiddleware(Guard):
         try:
             found = await self._claims.claim(request)
         except StoreUnavailableError as error:
-            LOGGER.warning("%s", error)
+            done = "run without protection" if request.options.on_unavailable == "open" else "refused"
+            self._claims.log.warn(f"{error}; requests with an Idempotency-Key are {done} until it answers")
             return UNGUARDED if request.options.on_unavailable == "open" else Answer(away(request.options))
         if isinstance(found, Finished):
             return _replay(found)
@@ -214,7 +215,7 @@ class IdempotencyMiddleware(Guard):
             return _replay(standing)
         except StoreUnavailableError as error:
             # The effect is there, and to say anything else would ask for a second one.
-            LOGGER.warning("an answer is given, and will be stored later: %s", error)
+            self._claims.log.warn(f"an answer is given, and will be stored later: {error}")
             self.spawn(store_late(self._claims, claim, result, ttl_s=ttl_s), "fungible-idempotency-late")
             return Answer(response, through=response is None)
         if response is None:
@@ -225,7 +226,7 @@ class IdempotencyMiddleware(Guard):
         try:
             await self._claims.free(claim)
         except (LeaseLostError, StoreUnavailableError) as error:
-            LOGGER.warning("a key is free only after its lease: %s", error)
+            self._claims.log.warn(f"a key is free only after its lease: {error}")
 
 
 def _replay(found: Finished) -> Answer:

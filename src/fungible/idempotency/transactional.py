@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 from fungible.core.asgi import App
 from fungible.core.errors import SettingError
+from fungible.core.log import RepeatedWarning
 from fungible.core.startup import ends_the_server
 from fungible.idempotency.attempts import ATTEMPT, Attempt
 from fungible.idempotency.callers import CallerOf
@@ -158,6 +159,7 @@ class TransactionalIdempotency(Guard):
         if abandon_s is not None and not 0.001 <= abandon_s <= MAX_ABANDON_S:
             raise SettingError(f"abandon_s={abandon_s!r} must be a number of seconds above 0, or None")
         super().__init__(app, identity=identity, routes=found, drain_s=drain_s)
+        self._log = RepeatedWarning(LOGGER)
         self._begin = begin
         self._commits = commits
         self._lock_wait_s = lock_wait_s
@@ -256,7 +258,13 @@ class TransactionalIdempotency(Guard):
         # A deadlock or a serialization failure undoes all of it, whoever has met it.
         if refused or broken or is_locked(error) or (not raised_by_handler and is_away(error)):
             # Nothing was committed; or it was, and then the retry gets its answer.
-            LOGGER.error("the transaction of a request with an idempotency key failed", exc_info=error)
+            # The first line alone: what follows has the statement's parameters.
+            words = (str(error).splitlines() or [""])[0]
+            self._log.warn(
+                f"the transaction of a request with an idempotency key failed, and the client is asked to try again: "
+                f"{type(error).__name__}: {words}"
+            )
+            LOGGER.debug("the transaction failed", exc_info=error)
             return Answer(away(request.options, begun=begun))
         raise error
 
@@ -272,4 +280,5 @@ class TransactionalIdempotency(Guard):
                 adapter = adapter_of(connection)
                 await carry_out(sweep(adapter.dialect, now=self._now(), most=SWEEP_MOST), adapter)
         except Exception as error:
-            LOGGER.warning("expired idempotency keys could not be deleted: %r", error)
+            words = (str(error).splitlines() or [""])[0]
+            self._log.warn(f"expired idempotency keys could not be deleted: {type(error).__name__}: {words}")

@@ -6,15 +6,18 @@ Source: RFC 7517 section 5 (JWK set), RFC 9110 section 8.8.3 and 13.1.2 (ETag, I
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from typing import Any, Final
 
 from fungible.core.asgi import Receive, Scope, Send, header, send_problem
 from fungible.core.errors import SettingError
+from fungible.core.log import RepeatedWarning
 from fungible.stores.errors import StoreUnavailableError
 from fungible.tokens.framing import encode_json, to_base64url
 from fungible.tokens.keys import VerifyingKeys
 
+LOGGER: Final = logging.getLogger("fungible.tokens")
 TAGS: Final = re.compile(r'"[^"]*"')
 """Without what makes them weak: a proxy that compressed the body may have weakened the tag."""
 
@@ -38,6 +41,7 @@ class JWKSApp:
                 f"max_age_s={max_age_s!r} must be from 0 to the ring's settle_s, which is {keys.settle_s:g} s"
             )
         self._keys = keys
+        self._log = RepeatedWarning(LOGGER)
         self._cache_control = f"public, max-age={max_age_s}".encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,6 +62,7 @@ class JWKSApp:
             await self._keys.load()
             body = encode_json(document(self._keys))
         except StoreUnavailableError as error:
+            self._log.warn(f"the JWK set can't be given to verifiers: {error}")
             words = "The keys are unavailable at the moment; please try again."
             retry = [(b"retry-after", b"2")]
             await send_problem(send, 503, "Service Unavailable", words, code=error.code, headers=retry)

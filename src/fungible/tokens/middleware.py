@@ -13,6 +13,7 @@ from typing import Any, Final
 from fungible.core.asgi import App, Message, Receive, Scope, Send, retry_after, send_problem
 from fungible.core.callers import SUBJECT
 from fungible.core.errors import SettingError
+from fungible.core.log import RepeatedWarning
 from fungible.core.routes import plain_path
 from fungible.core.startup import ends_the_server
 from fungible.stores.errors import StoreUnavailableError
@@ -81,6 +82,7 @@ class TokenMiddleware:
         self._exempt = frozenset(path for path in exempt if not path.endswith("/"))
         self._exempt_below = tuple(path for path in exempt if path.endswith("/"))
         self._retry_after = retry_after(retry_after_s)
+        self._log = RepeatedWarning(LOGGER)
         self._challenges = Challenges(
             realm=realm,
             algorithms=None if dpop is None else dpop.algorithms,
@@ -110,7 +112,7 @@ class TokenMiddleware:
         try:
             judged = await self._judge(scope)
         except StoreUnavailableError as error:
-            LOGGER.warning("a request was refused, as it is not known whether its token is good: %s", error)
+            self._log.warn(f"requests are refused, as it is not known whether their tokens are good: {error}")
             await self._unavailable(scope, send, error)
             return
         if isinstance(judged, Refusal):

@@ -121,7 +121,9 @@ async def test_on_an_exempt_path_a_bad_token_is_not_looked_at_and_a_good_one_nam
     assert (await asked(app, bearer(TEXT), "/health")).text == "None None"
 
 
-async def test_a_revoked_token_is_refused_and_where_none_can_know_the_answer_is_503() -> None:
+async def test_a_revoked_token_is_refused_and_where_none_can_know_the_answer_is_503(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     store = WatchedStore()
     revocations = Revocations(store, instances=1)
     app = guarded(revocations=revocations, retry_after_s=7)
@@ -133,9 +135,14 @@ async def test_a_revoked_token_is_refused_and_where_none_can_know_the_answer_is_
         raise StoreUnavailableError(home="memory:", reason="gone")
 
     store.meets = away
-    answer = await asked(guarded(revocations=Revocations(store, instances=1), retry_after_s=7), bearer(TEXT))
+    refusing = guarded(revocations=Revocations(store, instances=1), retry_after_s=7)
+    for _ in range(5):
+        answer = await asked(refusing, bearer(TEXT))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "7")
     assert "www-authenticate" not in answer.headers
+    assert [record.message for record in caplog.records if record.name == "fungible.tokens"] == [
+        "requests are refused, as it is not known whether their tokens are good: the store memory: is unavailable: gone"
+    ]
     # Garbage costs no store call, and is refused for what it is.
     assert (await asked(app, bearer("x.y.z"))).status_code == 401
 
