@@ -10,9 +10,10 @@ from starlette.responses import PlainTextResponse, Response
 
 from fungible.cache.middleware import CacheMiddleware
 from fungible.core.asgi import Header
+from fungible.sessions import SessionMiddleware
 from fungible.sessions.caching import is_shared, kept_private
 from fungible.stores.memory import MemoryStore
-from sessions.visiting import NAME, Events, application, client
+from sessions.visiting import NAME, SECRET, Events, application, client
 
 NOW = 1_800_000_000.0
 LATER, EARLIER = "Sun, 01 Jan 2040 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"
@@ -193,6 +194,19 @@ async def test_and_where_it_is_named_it_is_not_named_again(name: str) -> None:
 
     async with client(application(named)) as browser:
         assert (await browser.get("/named")).headers.get_list("vary") == [name]
+
+
+async def test_fields_that_come_as_an_iterator_all_arrive() -> None:
+    async def once(scope: Any, receive: Any, send: Any) -> None:
+        scope["session"]["n"] = 1
+        said = [(b"cache-control", b"max-age=60"), (b"x-mine", b"1"), (b"vary", b"Accept")]
+        await send({"type": "http.response.start", "status": 200, "headers": iter(said)})
+        await send({"type": "http.response.body", "body": b""})
+
+    async with client(SessionMiddleware(once, secret=SECRET, store=MemoryStore(), instances=1)) as browser:
+        answer = await browser.get("/")
+    assert (answer.headers["x-mine"], answer.headers["cache-control"]) == ("1", "max-age=60, private")
+    assert answer.headers.get_list("vary") == ["Accept", "Cookie"]
 
 
 @pytest.mark.parametrize("personal", [False, True])

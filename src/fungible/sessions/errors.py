@@ -25,7 +25,10 @@ class SessionConflict(SessionError):
 
 
 class SessionReadOnlyError(SessionError):
-    """The session can't be changed here: in a WebSocket, or while the store is away."""
+    """The session can't be changed here: in a WebSocket, while the store is away, or once the response has begun.
+
+    What was tried was not done. See "Once the response has begun".
+    """
 
     code = "session_read_only"
 

@@ -233,7 +233,10 @@ class _Exchange(Struct, eq=False):
         Written first: once the client has its answer, its next request may reach another instance.
         """
         session, sessions, now = self.session, self.middleware.sessions, self.middleware.now()
-        headers: list[Header] = message.get("headers", [])
+        # Read more than once, and an application may send an iterator.
+        headers: list[Header] = message.setdefault("headers", [])
+        if not isinstance(headers, list):  # pyright: ignore[reportUnnecessaryIsInstance]
+            headers = message["headers"] = list(headers)
         if may_write(session, sessions.settings, now):
             if is_shared(headers, now=now) and not session.is_changed:
                 # A longer life and a fresh copy can wait for a response that is this visitor's alone.
