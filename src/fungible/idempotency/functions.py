@@ -20,7 +20,6 @@ from fungible.idempotency.fingerprints import digest_of
 from fungible.idempotency.late import store_late
 from fungible.idempotency.leases import Lease
 from fungible.idempotency.options import Remedy
-from fungible.idempotency.running import LOGGER
 from fungible.stores.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
@@ -232,7 +231,7 @@ async def _keep(claims: Claims, claim: Claim, result: bytes, running: set[asynci
     most = claim.request.options.max_response_bytes
     kept = result if len(result) <= most else None
     if kept is None:
-        LOGGER.warning("a result is larger than max_response_bytes=%d: it is given, and later calls are told so", most)
+        claims.log.warn(f"a result is larger than max_response_bytes={most}: it is given, and later calls are told so")
     try:
         await claims.finish_late(claim, kept)
     except LeaseLostError:

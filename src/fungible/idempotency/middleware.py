@@ -201,9 +201,9 @@ class IdempotencyMiddleware(Guard):
 
     async def _kept(self, claim: Claim, response: StoredResponse | None, result: bytes | None, ttl_s: float) -> Answer:
         if response is None:
-            LOGGER.warning(
-                "an answer is longer than max_response_bytes=%d: it is sent, and retries are told that it was not kept",
-                claim.request.options.max_response_bytes,
+            most = claim.request.options.max_response_bytes
+            self._claims.log.warn(
+                f"an answer is longer than max_response_bytes={most}: it is sent, and retries are told that it was not kept"
             )
         try:
             expires_at = await self._claims.finish_late(claim, result, ttl_s=ttl_s)

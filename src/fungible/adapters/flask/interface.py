@@ -14,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 from fungible.adapters.flask.session import FlaskSession, Opened
 from fungible.adapters.sync import OnUnavailable, fields_of, secrets_of
 from fungible.core.bridge import run
-from fungible.core.errors import FungibleError, SettingError
+from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
 from fungible.sessions.opening import Mode, homes_of, open_sessions
 from fungible.sessions.session import Session
