@@ -2,11 +2,13 @@
 
 import asyncio
 
+import msgspec
 import pytest
 from contracts.backends import Backend
 
 from cache.working import Work, caches, until
-from fungible.cache import NearCache
+from fungible.cache import Cache, NearCache
+from fungible.stores.memory import MemoryStore
 
 TAGGED = {"ttl_s": 60, "tags": ("products", "product:3")}
 
@@ -116,3 +118,16 @@ async def test_a_value_read_before_it_was_dropped_is_not_kept_nearby_after_that(
     told.set()
     assert await late == {"number": 1}
     assert await other.get_or_compute("k", work, ttl_s=60) == {"number": 2}
+
+
+async def test_something_told_that_can_not_be_read_may_be_about_any_value_nearby() -> None:
+    store, work = MemoryStore(), Work()
+    cache = Cache(store, instances=1, beta=0, near=NearCache(bound_s=0.05))
+    for _ in range(3):
+        assert await cache.get_or_compute("k", work, **TAGGED) == {"number": 1}
+    assert cache.counts.near_hits == 1
+    # What a later release ends, in whatever way.
+    await store.delete("cache:v:k")
+    await store.append("cache:dropped", msgspec.msgpack.encode({"prefix": "k"}), ttl_s=60)
+    await asyncio.sleep(0.06)
+    assert await cache.get_or_compute("k", work, **TAGGED) == {"number": 2}

@@ -10,6 +10,7 @@ from contracts.backends import Backend
 
 from fungible.core.errors import SettingError
 from fungible.idempotency import (
+    AnswerUnreadableError,
     FailedBeforeError,
     IdempotencyKeys,
     InvalidKeyError,
@@ -184,3 +185,16 @@ async def test_i6_a_result_is_kept_for_so_long(backend: Backend) -> None:
 def test_functions_need_a_store() -> None:
     with pytest.raises(SettingError, match="store"):
         idempotent(IdempotencyKeys(), key="x")
+
+
+async def test_a_result_that_a_later_release_has_kept_is_not_made_again_and_not_an_error_of_another_kind() -> None:
+    store = MemoryStore()
+    charges = Charges(store)
+    await charges.charge(1)
+    [key] = store._records
+    record = await store.get(key)
+    assert record is not None
+    await store.change(record, {"v": b"\xc1"})
+    with pytest.raises(AnswerUnreadableError):
+        await charges.charge(1)
+    assert len(charges.seen) == 1

@@ -168,3 +168,17 @@ async def test_b3_a_key_that_was_never_begun_leaves_the_trace_of_who_has() -> No
     store.lost = False
     with pytest.raises(Exception, match="not known"):
         await shop_claims.claim(request(after_crash="refuse"))
+
+
+async def test_an_answer_that_a_later_release_has_kept_may_be_asked_for_again() -> None:
+    store, shop = MemoryStore(), Shop()
+    app = guarded(shop, store)
+    await order(app)
+    [key] = store._records
+    record = await store.get(key)
+    assert record is not None
+    await store.change(record, {"v": b"\x80"})
+    answer = await order(app)
+    assert is_problem(answer, 503, "idempotency_answer_unreadable")
+    assert answer.headers["retry-after"] == "1"
+    assert shop.effects == 1

@@ -3,11 +3,12 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from contracts.backends import Backend
 from contracts.clock import Clock
 
-from fungible.sessions.revocations import Revocations
+from fungible.sessions.revocations import TOLD_AGAIN_AFTER_S, TOPIC, Revocations
 from fungible.stores import Store, StoreUnavailableError
 from fungible.stores.memory import MemoryStore
 from sessions.visiting import Browser, Events, WatchedStore, nothing_happens, sessions_over
@@ -218,6 +219,33 @@ async def test_within_the_bound_reads_go_on_while_the_store_is_away() -> None:
     assert await fleet.visitor.see(fleet.one) == {"user": "ada"}
     with pytest.raises(StoreUnavailableError):
         await fleet.visitor.put(fleet.one, n=1)
+
+
+@pytest.mark.parametrize("item", [b"\xc1", b"", msgspec.msgpack.encode({"subject": "ada"})])
+async def test_after_a_revocation_that_can_not_be_read_the_store_is_asked_for_as_long_as_copies_from_before_are_good(
+    item: bytes,
+) -> None:
+    fleet = Fleet(revocation_bound_s=0.001)
+    await fleet.begin()
+    await fleet.store.append(TOPIC, item, ttl_s=86_400)
+    # Ended in whatever way the later release has: no item that can be read tells of it.
+    ended = Browser()
+    session = await ended.sign_in(fleet.one, "bob")
+    await ended.see(fleet.one)
+    assert session.state.handle is not None
+    await asyncio.sleep(0.002)
+    fleet.store.calls.clear()
+    # Alive: let in, by what the store says, and not by the copy.
+    assert await fleet.visitor.see(fleet.one) == {"user": "ada"}
+    assert "get" in fleet.store.calls
+    await fleet.store.store.delete(f"session:{session.state.handle}", tombstone_s=60)
+    assert await ended.see(fleet.one) == {}
+    # A copy that was taken before is good no more: copies are trusted again.
+    fleet.clock.time_s += 60 + 61 + TOLD_AGAIN_AFTER_S
+    for _ in range(2):
+        fleet.store.calls.clear()
+        assert await fleet.visitor.see(fleet.one) == {"user": "ada"}
+    assert "get" not in fleet.store.calls
 
 
 async def test_requests_that_wait_for_the_feed_wait_together_and_not_in_a_row() -> None:

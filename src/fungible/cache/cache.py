@@ -88,7 +88,14 @@ class Cache:
         self._feed: Following[Near] | None = None
         if near is not None:
             max_bytes = near.max_bytes
-            self._feed = Following(store, self._topic, bound_s=near.bound_s, begin=lambda: Near(max_bytes), learn=learn)
+            self._feed = Following(
+                store,
+                self._topic,
+                bound_s=near.bound_s,
+                begin=lambda: Near(max_bytes),
+                learn=learn,
+                skip=Near.forget_all,
+            )
 
     def homes(self) -> Sequence[Home]:
         """Where this cache keeps values, for `fungible doctor`."""

@@ -112,6 +112,13 @@ class Near:
                 if not tagged:
                     del self._by_tag[tag]
 
+    def forget_all(self) -> None:
+        """Something was told, and nobody knows about what: nothing may be served against it."""
+        self.learned += 1
+        self._entries.clear()
+        self._by_tag.clear()
+        self.size_bytes = 0
+
 
 _decode: Final = msgspec.msgpack.Decoder(Dropped).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -123,9 +130,9 @@ def dropped(name: str) -> bytes:
 
 
 def learn(near: Near, item: bytes) -> None:
-    """Takes an item of the feed into what is known."""
-    try:
-        near.drop(_decode(item).name)
-    except msgspec.DecodeError:
-        # Of a release that says more: whatever it is about, nothing may be served against it.
-        near.learned += 1
+    """Takes an item of the feed into what is known.
+
+    Raises:
+        msgspec.DecodeError: a later release has written it.
+    """
+    near.drop(_decode(item).name)

@@ -2,6 +2,7 @@
 
 from fungible.idempotency.attempts import Attempt, attempt_of
 from fungible.idempotency.errors import (
+    AnswerUnreadableError,
     FailedBeforeError,
     HandlerFailedError,
     IdempotencyError,
@@ -28,6 +29,7 @@ from fungible.idempotency.sql.transactions import Transaction
 from fungible.idempotency.transactional import TransactionalIdempotency
 
 __all__ = [
+    "AnswerUnreadableError",
     "Attempt",
     "FailedBeforeError",
     "HandlerFailedError",

@@ -86,6 +86,21 @@ class OutcomeUnknownError(IdempotencyError):
         )
 
 
+class AnswerUnreadableError(IdempotencyError):
+    """The operation was carried out, and its answer is kept in a form that this release can't read."""
+
+    code = "idempotency_answer_unreadable"
+    status = 503
+    title = "Service Unavailable"
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this operation was carried out, once; its answer is kept in a form that this instance's release can't "
+            "read: try again, with the same key, and another instance may give it"
+        )
+
+
 class TooManyKeysError(IdempotencyError):
     """The caller has begun as many keys as it may have."""
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from msgspec.structs import replace
 
 from fungible.core.bridge import PATIENCE_S, run
-from fungible.core.codec import decode, encode
+from fungible.core.codec import UndecodableError, decode, encode
 from fungible.core.errors import SettingError
 from fungible.core.functions import FunctionError, is_async, name_of, refuse_unrun
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
-from fungible.idempotency.errors import FailedBeforeError, InvalidKeyError, LeaseLostError
+from fungible.idempotency.errors import AnswerUnreadableError, FailedBeforeError, InvalidKeyError, LeaseLostError
 from fungible.idempotency.fingerprints import digest_of
 from fungible.idempotency.late import store_late
 from fungible.idempotency.leases import Lease
@@ -219,7 +219,10 @@ def _failure(error: Exception) -> bytes:
 
 
 def _outcome(result: bytes) -> Any:
-    found = decode(result)
+    try:
+        found = decode(result)
+    except UndecodableError:
+        raise AnswerUnreadableError from None
     if "error" in found:
         error_type, error_text = found["error"]
         raise FailedBeforeError(error_type=error_type, error_text=error_text)

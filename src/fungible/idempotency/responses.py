@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from fungible.core.asgi import Header, Receive, Scope, Send
-from fungible.idempotency.errors import IdempotencyError
+from fungible.idempotency.errors import AnswerUnreadableError, IdempotencyError
 
 R = TypeVar("R")
 
@@ -63,8 +63,15 @@ def encoded(response: StoredResponse) -> bytes:
 
 
 def decoded(data: bytes) -> StoredResponse:
-    """The response that `encoded` made these bytes from."""
-    return _decoder.decode(data)
+    """The response that `encoded` made these bytes from.
+
+    Raises:
+        AnswerUnreadableError: another release has made them.
+    """
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError:
+        raise AnswerUnreadableError from None
 
 
 def encoded_headers(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
@@ -73,8 +80,15 @@ def encoded_headers(headers: tuple[tuple[bytes, bytes], ...]) -> bytes:
 
 
 def decoded_headers(data: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """What `encoded_headers` made these bytes from."""
-    return _headers_decoder.decode(data)
+    """What `encoded_headers` made these bytes from.
+
+    Raises:
+        AnswerUnreadableError: another release has made them.
+    """
+    try:
+        return _headers_decoder.decode(data)
+    except msgspec.DecodeError:
+        raise AnswerUnreadableError from None
 
 
 def stored_form(response: object) -> StoredResponse:

@@ -18,7 +18,11 @@ trusted."""
 
 
 class Revocation(msgspec.Struct, frozen=True, array_like=True):
-    """One ID that is dead from an instant on, in Unix seconds."""
+    """One ID that is dead from an instant on, in Unix seconds.
+
+    A later release may add members at the end, which are passed over here, or write items of another form: these make
+    this release ask the store for each session, for as long as a copy that was taken before may be trusted.
+    """
 
     handle: str
     from_s: float
@@ -46,8 +50,16 @@ class Revocations:
         self._store = store
         self._keep_s = keep_s + TOLD_AGAIN_AFTER_S
         self._now = now
+        self._blind_until = 0.0
         self._feed: Following[dict[str, Revocation]] = Following(
-            store, TOPIC, bound_s=bound_s, begin=dict, learn=_learn, tidy=self._forget, monotonic=monotonic
+            store,
+            TOPIC,
+            bound_s=bound_s,
+            begin=dict,
+            learn=_learn,
+            skip=self._go_blind,
+            tidy=self._forget,
+            monotonic=monotonic,
         )
 
     async def publish(self, handle: str, *, from_s: float) -> None:
@@ -59,23 +71,33 @@ class Revocations:
         await self._store.append(TOPIC, item, ttl_s=keep_s)
 
     async def is_revoked(self, handle: str) -> bool:
-        """Whether the ID is dead, now or soon, by what is known and no older than the bound.
+        """Whether the ID is dead, now or soon, by what is known and no older than the bound; or may be: the store has to say.
 
         Soon: what a rotated ID still shows for a while is the store's to say, so that it is known to be a rotated one.
 
         Raises:
             StoreUnavailableError: the feed could not be read for longer than the bound.
         """
-        return handle in await self._feed.known()
+        found = handle in await self._feed.known()
+        return found or self._is_blind()
 
     def says(self, handle: str) -> bool | None:
         """The same without asking the store; None where that has to be asked."""
         known = self._feed.fresh()
-        return None if known is None else handle in known
+        if known is None or (self._blind_until and self._is_blind()):
+            return None
+        return handle in known
 
     def knows(self, handle: str) -> bool:
         """Whether the ID is known to be dead, now or soon. Asks nothing."""
         return handle in self._feed.latest()
+
+    def _go_blind(self, _known: object) -> None:
+        """An item could not be read: it may be about any session of which a copy was taken before now."""
+        self._blind_until = self._now() + self._keep_s
+
+    def _is_blind(self) -> bool:
+        return self._now() < self._blind_until
 
     def _forget(self, known: dict[str, Revocation]) -> None:
         now = self._now()

@@ -15,9 +15,9 @@ from fungible.sessions.state import (
     Meta,
     Next,
     SessionState,
-    decode_next,
     encoder,
     key_of,
+    next_of,
     subject_of,
 )
 from fungible.sessions.values import apply
@@ -59,7 +59,8 @@ async def standing(sessions: StoredSessions, record: Record, read: Record | None
         same = same and subject_of(record) == subject
         if NEXT not in record.fields:
             return Standing(record, same)
-        found = await sessions.store.get(key_of(decode_next(record.fields[NEXT]).handle))
+        leads = next_of(record)
+        found = None if leads is None else await sessions.store.get(key_of(leads.handle))
         if found is None:
             return None
         record = found

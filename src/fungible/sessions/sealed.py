@@ -18,7 +18,7 @@ from fungible.sessions.lifetimes import extension_s, longest_ttl_s
 from fungible.sessions.notices import Notices
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
-from fungible.sessions.state import META, SessionState, name_of
+from fungible.sessions.state import META, SessionState, is_readable, name_of
 from fungible.sessions.values import apply
 from fungible.stores.contract import Record
 
@@ -63,7 +63,7 @@ class SealedSessions:
                 sealed = None if opened is None else decoder.decode(opened.data)
             except msgspec.DecodeError:
                 sealed = None
-            if opened is None or sealed is None:
+            if opened is None or sealed is None or not is_readable(sealed.fields.get(META)):
                 self.notice("cookie_refused", length=len(text))
                 continue
             if sealed.expires_at <= now:

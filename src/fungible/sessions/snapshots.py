@@ -16,7 +16,7 @@ from fungible.sessions.cookies import handle_of
 from fungible.sessions.revocations import Revocations
 from fungible.sessions.session import Session
 from fungible.sessions.settings import SessionSettings
-from fungible.sessions.state import SessionState, key_of
+from fungible.sessions.state import META, SessionState, is_readable, key_of
 from fungible.sessions.stored import StoredSessions
 from fungible.stores.contract import Record, Store
 
@@ -125,6 +125,9 @@ class SnapshotSessions(StoredSessions):
             return None
         if opened is None or snapshot is None:
             return None
+        if snapshot.taken_at and not is_readable(snapshot.fields.get(META)):
+            # The store may have it in a form that can be read.
+            snapshot = Snapshot(snapshot.id, 0)
         handle = handle_of(snapshot.id)
         return self._recent_copies.add(
             text,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
+from fungible.core.log import RepeatedWarning
 from fungible.core.redaction import Redacted
 from fungible.stores.contract import Fields, Record
 
@@ -37,6 +39,7 @@ class Next(msgspec.Struct, frozen=True, array_like=True):
 _meta_decoder: Final = msgspec.msgpack.Decoder(Meta)
 _next_decoder: Final = msgspec.msgpack.Decoder(Next)
 encoder: Final = msgspec.msgpack.Encoder()
+UNREAD: Final = RepeatedWarning(logging.getLogger("fungible.sessions"))
 
 
 class SessionState(Redacted, msgspec.Struct, gc=False):
@@ -134,6 +137,30 @@ class SessionState(Redacted, msgspec.Struct, gc=False):
             self._created_at, self._subject = meta.created_at, meta.subject
 
 
+def is_readable(meta: bytes | None) -> bool:
+    """Whether a session with that field `META` can be used; not one whose field a later release has written otherwise.
+
+    Without it nobody knows who is signed in: such a session is treated as if there were none.
+    """
+    if meta is None:
+        return False
+    try:
+        _meta_decoder.decode(meta)
+    except msgspec.DecodeError:
+        UNREAD.warn("session", "a session can't be read by this release and is passed over: a later one has written it")
+        return False
+    return True
+
+
+def next_of(record: Record) -> Next | None:
+    """Where a rotated ID leads; None where this release can't read it: then it leads nowhere."""
+    try:
+        return _next_decoder.decode(record.fields[NEXT])
+    except msgspec.DecodeError:
+        UNREAD.warn("next", "a rotated session ID leads nowhere here: a later release has written where it leads")
+        return None
+
+
 def subject_of(record: Record) -> str | None:
     """Who is signed in with a session that was read."""
     meta = record.fields.get(META)
@@ -152,14 +179,6 @@ def decode_meta(data: bytes) -> Meta:
         kept = None
     created_at = cast("list[Any]", kept)[0] if isinstance(kept, list) and kept else None
     return Meta(float(created_at) if isinstance(created_at, int | float) else 0.0)
-
-
-def decode_next(data: bytes) -> Next:
-    """Where a rotated ID leads: nowhere, where that can't be read."""
-    try:
-        return _next_decoder.decode(data)
-    except msgspec.DecodeError:
-        return Next("unreadable", 0)
 
 
 def key_of(handle: str) -> str:

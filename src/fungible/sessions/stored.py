@@ -23,8 +23,9 @@ from fungible.sessions.state import (
     META,
     NEXT,
     SessionState,
-    decode_next,
+    is_readable,
     key_of,
+    next_of,
     subject_of,
 )
 from fungible.sessions.subjects import SessionIndex
@@ -99,7 +100,7 @@ class StoredSessions:
         if record is None or ENDED in record.fields:
             return None
         if NEXT not in record.fields:
-            if META not in record.fields:
+            if not is_readable(record.fields.get(META)):
                 return None
             return SessionState.of(record, handle=handle, session_id=session_id, now=self.now())
         return await self._read_rotated(record, handle)
@@ -109,7 +110,8 @@ class StoredSessions:
 
         It never leads to what came later, nor to a cookie with the new ID, and nothing that is written with it is kept.
         """
-        if self.now() >= decode_next(record.fields[NEXT]).dead_at:
+        leads = next_of(record)
+        if leads is None or self.now() >= leads.dead_at or not is_readable(record.fields.get(META)):
             self.notice("rotated_id_refused")
             return None
         found = await standing(self, record)

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fungible.core.codec import UndecodableError, decode
 from fungible.sessions.contract import SessionInfo
-from fungible.sessions.state import ENDED, META, NEXT, decode_meta, key_of, name_of
+from fungible.sessions.state import ENDED, META, NEXT, decode_meta, is_readable, key_of, name_of
 from fungible.stores.contract import Record, Store
 from fungible.stores.indexing import SubjectIndex
 
@@ -63,7 +63,9 @@ class SessionIndex:
         found: list[SessionInfo] = []
         for handle in await self.handles(subject):
             record = await self._store.get(key_of(handle))
-            if record is None or META not in record.fields or NEXT in record.fields or ENDED in record.fields:
+            if record is None or NEXT in record.fields or ENDED in record.fields:
+                continue
+            if not is_readable(record.fields.get(META)):
                 continue
             found.append(
                 SessionInfo(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fungible.sessions.revocations import TOLD_AGAIN_AFTER_S
-from fungible.sessions.state import ENDED, NEXT, decode_next, key_of, subject_of
+from fungible.sessions.state import ENDED, NEXT, key_of, next_of, subject_of
 from fungible.stores.contract import REMOVED, Record
 from fungible.stores.errors import ConflictError, GoneError, StoreError, StoreUnavailableError
 
@@ -19,12 +19,19 @@ async def end(sessions: StoredSessions, handle: str, *, shut_out: bool = False) 
     Where it was rotated, it ends there as well if the same subject is signed in; whoever has signed in since is not signed
     out by a request with an ID from before. Where no subject is named that can't be told: then a request ends it that had
     read the session before the rotation, and one that came later (`shut_out`) does not.
+
+    Raises:
+        StoreUnavailableError: it may be over or not, or goes on where this release can't find it.
     """
     ended = await end_one(sessions, handle)
     # Rotated meanwhile, and again while that was ended: but never without an end.
     while ended is not None and NEXT in ended.fields:
         subject = subject_of(ended)
-        following = decode_next(ended.fields[NEXT]).handle
+        leads = next_of(ended)
+        if leads is None:
+            reason = "a session was rotated by a later release, and goes on where this one does not find it: try again"
+            raise StoreUnavailableError(home=sessions.store.home, reason=reason)
+        following = leads.handle
         found = await sessions.store.get(key_of(following))
         if found is not None and (subject_of(found) != subject or (subject is None and shut_out)):
             sessions.tell(

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
 from uuid import UUID
 
-from fungible.core.codec import decode
+from fungible.core.codec import UndecodableError, decode
 from fungible.sessions.errors import SessionConflict, SessionReadOnlyError
 from fungible.sessions.merging import MISSING, Path, merge
-from fungible.sessions.state import SessionState, field_of, name_of
+from fungible.sessions.state import UNREAD, SessionState, field_of, name_of
 from fungible.sessions.values import become, encode_field, look_of
 from fungible.stores.contract import REMOVED, Fields, check_name
 
@@ -98,7 +98,11 @@ class TrackedValues(MutableMapping[str, Any]):
         stored = self.state.fields.get(field)
         if stored is None or self._deeds.get(field) == "removed":
             return default
-        value = values[field] = decode(stored)
+        try:
+            value = values[field] = decode(stored)
+        except UndecodableError:
+            UNREAD.warn(field, f"the session's value {key!r} can't be read by this release, and counts as missing")
+            return default
         if type(value) not in UNCHANGING:
             self._holds_mutable = self.may_have_changed = True
             if self._looks is NO_LOOKS:
@@ -127,14 +131,14 @@ class TrackedValues(MutableMapping[str, Any]):
         self.accessed = True
         if not isinstance(key, str):
             return False
-        field = field_of(key)
-        return field in self._values or (field in self.state.fields and not self._is_removed(field))
+        return self.get(key, MISSING) is not MISSING
 
     def __iter__(self) -> Iterator[str]:
         self.accessed = True
-        names = [name_of(field) for field in self.state.fields if not self._is_removed(field)]
-        names += [name_of(field) for field in self._values if field not in self.state.fields]
-        return iter([name for name in names if name is not None])
+        names = [name_of(field) for field in self.state.fields]
+        found = [name for name in names if name is not None and name in self]
+        names = [name_of(field) for field in self._values if field not in self.state.fields]
+        return iter([*found, *(name for name in names if name is not None)])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -217,9 +221,9 @@ class TrackedValues(MutableMapping[str, Any]):
         for field in self.changes():
             name = name_of(field) or field
             outcome = merge(
-                decode(base[field]) if field in base else MISSING,
+                _decoded(base, field),
                 self._values.get(field, MISSING),
-                decode(current[field]) if field in current else MISSING,
+                _decoded(current, field),
                 path=(name,),
                 counters=self._counters,
             )
@@ -251,7 +255,7 @@ class TrackedValues(MutableMapping[str, Any]):
             if field in merged:
                 value = merged[field]
             elif before.get(field) != fields.get(field):
-                value = decode(fields[field]) if field in fields else MISSING
+                value = _decoded(fields, field)
             else:
                 continue
             del self._values[field]
@@ -298,9 +302,6 @@ class TrackedValues(MutableMapping[str, Any]):
         if self._counters and deed != "added to":
             self._counters = frozenset(path for path in self._counters if path[0] != key)
 
-    def _is_removed(self, field: str) -> bool:
-        return self._deeds.get(field) == "removed"
-
     def _writable(self, key: str = "") -> None:
         """Refuses a change that would not be kept, of a value if one is named."""
         self.accessed = True
@@ -340,3 +341,11 @@ class TrackedValues(MutableMapping[str, Any]):
         words = TOO_LATE.format(what=what, why=why)
         self._sessions.notice("change_too_late", reason=words)
         raise SessionReadOnlyError(words)
+
+
+def _decoded(fields: Fields, field: str) -> Any:
+    """The value in a field; `MISSING` where there is none, or one that this release can't read."""
+    try:
+        return decode(fields[field]) if field in fields else MISSING
+    except UndecodableError:
+        return MISSING

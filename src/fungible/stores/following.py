@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import weakref
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from fungible.core.leases import elapsed_s
+from fungible.core.log import RepeatedWarning
 from fungible.stores.contract import Store
 
+LOGGER: Final = logging.getLogger("fungible.stores")
 T = TypeVar("T")
 
 QUIET_S: Final = 10.0
@@ -37,7 +40,9 @@ class Following(Generic[T]):
         topic: Its name.
         bound_s: What is known is never older than that many seconds. Where the store does not answer, nothing is known.
         begin: Makes what is known before the first item: a dict, or an object of the caller's. One an event loop.
-        learn: Takes an item into what is known. Items may come twice.
+        learn: Takes an item into what is known. Items may come twice. It may raise whatever it likes for one that it
+            can't read, as a later release may have written it: such an item is passed over, logged, and told to `skip`.
+        skip: Is told that an item could not be read: from now on what is known must not be taken for all there is.
         tidy: Forgets what no longer matters; called after each answer of the store.
     """
 
@@ -49,6 +54,7 @@ class Following(Generic[T]):
         bound_s: float,
         begin: Callable[[], T],
         learn: Callable[[T, bytes], None],
+        skip: Callable[[T], None],
         tidy: Callable[[T], None] | None = None,
         monotonic: Callable[[], float] = elapsed_s,
     ) -> None:
@@ -57,6 +63,8 @@ class Following(Generic[T]):
         self._bound_s = bound_s
         self._begin = begin
         self._learn = learn
+        self._skip = skip
+        self._unread = RepeatedWarning(LOGGER, monotonic=monotonic)
         self._tidy = tidy
         self._monotonic = monotonic
         self._followers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Follower[T]] = WeakKeyDictionary()
@@ -112,7 +120,16 @@ class Following(Generic[T]):
         asked_at = self._monotonic()
         page = await self._store.since(self._topic, follower.cursor)
         for item in page.items:
-            self._learn(follower.known, item)
+            try:
+                self._learn(follower.known, item)
+            except Exception as error:
+                # By itself: what stands behind it in the feed must be learnt all the same, on each instance.
+                self._skip(follower.known)
+                self._unread.warn(
+                    self._topic,
+                    f"an item of the feed {self._topic!r} at {self._store.home} can't be read by this release, and may "
+                    f"be about anything: {error!r}. Most likely a later release runs beside this one",
+                )
         follower.cursor, follower.asked_at = page.cursor, asked_at
         if self._tidy is not None:
             self._tidy(follower.known)

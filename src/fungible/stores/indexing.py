@@ -1,6 +1,7 @@
 """What a subject has - sessions, refresh families - in one record: for lists, and for ending all of it."""
 
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -13,7 +14,7 @@ from fungible.stores.errors import ConflictError, GoneError, StoreError
 Prune = Callable[[Record, list[str]], Awaitable[Iterable[str]]]
 """Takes an index's record and the names in it that are alive, those that end first before others; gives which go."""
 encode: Final = msgspec.msgpack.Encoder().encode
-decode: Final = msgspec.msgpack.Decoder(float).decode
+_decode: Final = msgspec.msgpack.Decoder(float).decode
 
 
 class SubjectIndex:
@@ -78,5 +79,13 @@ class SubjectIndex:
 
 def alive(record: Record, now: float) -> list[str]:
     """The names that are not past, those that end first before others."""
-    ends = sorted((decode(value), name) for name, value in record.fields.items())
+    ends = sorted((_ends_at(value), name) for name, value in record.fields.items())
     return [name for ends_at, name in ends if ends_at > now]
+
+
+def _ends_at(value: bytes) -> float:
+    try:
+        return _decode(value)
+    except msgspec.DecodeError:
+        # Of a later release. Taken for alive, so that whoever ends all of it ends this, too.
+        return math.inf

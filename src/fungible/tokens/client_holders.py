@@ -88,7 +88,7 @@ class MemoryHolder:
 
 
 class HeldUnreadableError(FungibleError):
-    """What a store holds was sealed with another secret, or by something else: delete it, and sign in again."""
+    """What a store holds was sealed with another secret, or by another release: delete it, and sign in again."""
 
     code = "held_unreadable"
 
@@ -130,7 +130,12 @@ class StoreHolder:
         opened = self._sealer.open(record.fields.get(FIELD, b"").decode("latin-1"))
         if opened is None:
             raise HeldUnreadableError(f"the tokens at {self._store.home}, {self._key}, were sealed with another secret")
-        tokens, claim = _decode(opened.data)
+        try:
+            tokens, claim = _decode(opened.data)
+        except msgspec.DecodeError as error:
+            raise HeldUnreadableError(
+                f"the tokens at {self._store.home}, {self._key}, can't be read: {error}"
+            ) from None
         return Held(tokens, claim, record)
 
     async def save(self, held: Held, *, expect: Held | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -11,6 +12,7 @@ import msgspec
 from fungible.core.errors import SettingError
 from fungible.core.keyring import KeyRing, key_ring
 from fungible.core.leases import elapsed_s
+from fungible.core.log import RepeatedWarning
 from fungible.core.sealing import Sealer
 from fungible.stores.contract import ABSENT, MAX_TTL_S, Guarantees, Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
@@ -19,6 +21,7 @@ from fungible.tokens.key import Key
 from fungible.tokens.keys import SigningKeys
 from fungible.tokens.reloading import ReloadedKeys
 
+LOGGER: Final = logging.getLogger("fungible.tokens")
 RECORD: Final = "signing-keys"
 FIELD: Final = "keys"
 TTL_S: Final = MAX_TTL_S / 2
@@ -72,6 +75,9 @@ class StoredKeys(ReloadedKeys, SigningKeys):
         self._sealer = Sealer(key_ring(secret), purpose="signing-keys")
         self._name = name
         self._create = create
+        self._unread = ""
+        """Why a key of the ring can't be used here."""
+        self._warning = RepeatedWarning(LOGGER, every_s=60.0)
         self.settle_s = settle_s
         self.longest_life_s = longest_life_s
 
@@ -139,7 +145,13 @@ class StoredKeys(ReloadedKeys, SigningKeys):
         for _ in range(TRIES):
             asked_at = self._monotonic()
             record = await self._store.get(self._name)
-            change = make(self._opened(record))
+            keys = self._opened(record)
+            if self._unread:
+                raise SettingError(
+                    f"the ring at {self.home} has keys that this release can't read, and would lose by a change: "
+                    f"change it with the release that has made them: {self._unread}"
+                )
+            change = make(keys)
             try:
                 if change.changed:
                     await self._write(record, change.keys)
@@ -159,6 +171,7 @@ class StoredKeys(ReloadedKeys, SigningKeys):
 
     def _opened(self, record: Record | None) -> Sequence[Key]:
         if record is None:
+            self._unread = ""
             return ()
         opened = self._sealer.open(record.fields.get(FIELD, b"").decode("latin-1"))
         if opened is None:
@@ -168,7 +181,18 @@ class StoredKeys(ReloadedKeys, SigningKeys):
             )
         listed: list[dict[str, Any]] = msgspec.json.decode(opened.data)
         known = {(key.kid, key.activates_at, key.expires_at): key for key in self._all}
-        return [self._parsed(jwk, known) for jwk in listed]
+        keys: list[Key] = []
+        self._unread = ""
+        for jwk in listed:
+            try:
+                keys.append(self._parsed(jwk, known))
+            except SettingError as error:
+                # A later release signs with it. What it has signed is refused here; what others sign is not.
+                self._unread = str(error)
+                self._warning.warn(self._unread, f"a key is passed over: {error}")
+        if listed and not keys:
+            raise SettingError(f"no key at {self.home} can be used by this release: {self._unread}")
+        return keys
 
     def _parsed(self, jwk: dict[str, Any], known: dict[tuple[str, float, float], Key]) -> Key:
         """The key of a JWK; the one that is known already where it is the same, which saves its parsing."""

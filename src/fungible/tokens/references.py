@@ -118,7 +118,12 @@ class ClaimsStore:
                 f"the claims that the token refers to ({CLAIM}) are not in {self._store.home}: they have expired, were "
                 "deleted, or belong to another token; a new token is needed"
             )
-        return codec.decode(record.fields[FIELD])
+        try:
+            return codec.decode(record.fields[FIELD])
+        except codec.UndecodableError as error:
+            raise ClaimsMissingError(
+                f"the claims that the token refers to ({CLAIM}) can't be read here: {error}"
+            ) from None
 
     async def delete(self, token: Token) -> None:
         """Deletes the claims of a verified token: it can't be used any more where they are needed."""

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from fungible.core import codec
@@ -16,7 +17,7 @@ from fungible.core.errors import SettingError
 from fungible.core.redaction import Redacted
 from fungible.core.subjects import check_subject
 from fungible.stores.contract import ABSENT, Record, Store
-from fungible.stores.errors import ConflictError, GoneError, StoreError
+from fungible.stores.errors import ConflictError, GoneError, StoreError, StoreUnavailableError
 from fungible.stores.postures import Deployment, Home, require
 from fungible.tokens.families import (
     Family,
@@ -41,6 +42,7 @@ DAY_S: Final = 86_400.0
 LOGGER: Final = logging.getLogger("fungible.tokens")
 CHAIN: Final = "chain"
 FAMILY: Final = "family"
+T = TypeVar("T")
 
 
 class Refreshed(Redacted, Struct, frozen=True):
@@ -163,7 +165,7 @@ class RefreshTokens:
             StoreUnavailableError: try again; the token may have been spent, then a retry within the grace is good.
         """
         presented, record = await self._read(token)
-        family = decode_family(record.fields[FAMILY])
+        family = self._readable(decode_family, record, FAMILY)
         # Before anything is changed: who stole a bound token, and not the key, must not even end the family.
         if family.client != client:
             raise InvalidRefreshTokenError("it was issued to another client")
@@ -174,7 +176,7 @@ class RefreshTokens:
             ttl_s = min(self._idle_s, family.ends_at - now)
             if ttl_s <= 0:
                 raise InvalidRefreshTokenError("its family has ended: it was as old as families may become")
-            judged = judge(decode_chain(record.fields[CHAIN]), presented.secret, now, grace_s=self._grace_s)
+            judged = judge(self._readable(decode_chain, record, CHAIN), presented.secret, now, grace_s=self._grace_s)
             if isinstance(judged, Reused):
                 raise await self._reused(presented.family, family)
             if isinstance(judged, Repeated):
@@ -200,7 +202,7 @@ class RefreshTokens:
         if presented is None or record is None:
             return
         await self._revoke(presented.family)
-        await self._index.remove(decode_family(record.fields[FAMILY]).subject, presented.family)
+        await self._forget(record, presented.family)
 
     async def end_family(self, family: str) -> bool:
         """Ends a family by its ID, the claim `sid` of its access tokens; gives whether there was one."""
@@ -208,7 +210,7 @@ class RefreshTokens:
         if record is None:
             return False
         await self._revoke(family)
-        await self._index.remove(decode_family(record.fields[FAMILY]).subject, family)
+        await self._forget(record, family)
         return True
 
     async def end_all(self, subject: str) -> int:
@@ -227,6 +229,28 @@ class RefreshTokens:
         if record is None:
             raise InvalidRefreshTokenError("it is unknown: its family was ended, or has expired")
         return presented, record
+
+    async def _forget(self, record: Record, family: str) -> None:
+        """Takes a family that was ended out of its subject's index."""
+        try:
+            subject = decode_family(record.fields[FAMILY]).subject
+        except msgspec.DecodeError:
+            # Of a later release. It stays listed until it would have ended: whoever ends all ends it once more.
+            return
+        await self._index.remove(subject, family)
+
+    def _readable(self, decode: Callable[[bytes], T], record: Record, field: str) -> T:
+        """A part of a family's record.
+
+        Raises:
+            StoreUnavailableError: a later release has written it: its instances can refresh the token. To refuse it would
+                sign somebody out for good.
+        """
+        try:
+            return decode(record.fields[field])
+        except msgspec.DecodeError as error:
+            reason = f"a later release has written a family that this one can't read: {error}"
+            raise StoreUnavailableError(home=self._store.home, reason=reason) from None
 
     async def _reused(self, family_id: str, family: Family) -> RefreshReusedError:
         await self._revoke(family_id)

@@ -27,6 +27,13 @@ FAMILY_CLAIM: Final = "sid"
 Kind = Literal["id", "family", "subject", "all"]
 
 
+class UnknownKindError(ValueError):
+    """A kind of revocation that this release does not know."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"there is no kind of revocation {kind!r}")
+
+
 class RevokedTokenError(InvalidTokenError):
     """A token that is well made, and has been revoked."""
 
@@ -35,9 +42,14 @@ class RevokedTokenError(InvalidTokenError):
 
 
 class Revocation(Struct, frozen=True, array_like=True):
-    """Tokens that are dead: those of an ID or a family, or those of a subject or of anybody issued before an instant."""
+    """Tokens that are dead: those of an ID or a family, or those of a subject or of anybody issued before an instant.
 
-    kind: Kind
+    A later release may add members at the end, which are passed over here, and kinds: one that is not known here counts
+    for anybody's tokens that were issued before its instant, or before it was read where that is 0. What can't be read
+    at all counts so, too. So a later release gives the instant with each kind that it adds.
+    """
+
+    kind: str
     name: str
     before: float
     forget_at: float
@@ -103,7 +115,14 @@ class Revocations:
         self._longest_s = longest_token_s
         self._now = now
         self._feed: Following[_Known] = Following(
-            store, TOPIC, bound_s=bound_s, begin=_Known, learn=_learn, tidy=self._tidy, monotonic=monotonic
+            store,
+            TOPIC,
+            bound_s=bound_s,
+            begin=_Known,
+            learn=self._learn,
+            skip=self._distrust,
+            tidy=self._tidy,
+            monotonic=monotonic,
         )
 
     def homes(self) -> Sequence[Home]:
@@ -191,7 +210,27 @@ class Revocations:
             return
         item = msgspec.msgpack.encode(entries)
         await self._store.append(TOPIC, item, ttl_s=ttl_s)
-        _learn(self._feed.latest(), item)
+        self._learn(self._feed.latest(), item)
+
+    def _learn(self, known: _Known, item: bytes) -> None:
+        # Items may come twice, and in whatever order instances have written them: the widest and the longest one holds.
+        for entry in _decode(item):
+            if entry.kind == "id":
+                known.ids[entry.name] = max(entry.forget_at, known.ids.get(entry.name, 0.0))
+            elif entry.kind == "family":
+                known.families[entry.name] = max(entry.forget_at, known.families.get(entry.name, 0.0))
+            elif entry.kind == "subject":
+                before, forget_at = known.subjects.get(entry.name, (float("-inf"), 0.0))
+                known.subjects[entry.name] = (max(entry.before, before), max(entry.forget_at, forget_at))
+            elif entry.kind == "all" or entry.before > 0:
+                _revoke_all(known, before=entry.before, forget_at=entry.forget_at)
+            else:
+                raise UnknownKindError(entry.kind)
+
+    def _distrust(self, known: _Known) -> None:
+        """An item could not be read: it may be about any token that was issued before now. Nobody else knows which."""
+        now = self._now()
+        _revoke_all(known, before=now, forget_at=now + self._longest_s + OUTLIVES_EXP_S)
 
     def _tidy(self, known: _Known) -> None:
         now = self._now()
@@ -205,19 +244,9 @@ class Revocations:
 _decode = msgspec.msgpack.Decoder(tuple[Revocation, ...]).decode
 
 
-def _learn(known: _Known, item: bytes) -> None:
-    # Items may come twice, and in whatever order instances have written them: the widest and the longest one holds.
-    for entry in _decode(item):
-        if entry.kind == "id":
-            known.ids[entry.name] = max(entry.forget_at, known.ids.get(entry.name, 0.0))
-        elif entry.kind == "family":
-            known.families[entry.name] = max(entry.forget_at, known.families.get(entry.name, 0.0))
-        elif entry.kind == "subject":
-            before, forget_at = known.subjects.get(entry.name, (float("-inf"), 0.0))
-            known.subjects[entry.name] = (max(entry.before, before), max(entry.forget_at, forget_at))
-        else:
-            known.all_before = max(entry.before, known.all_before)
-            known.forget_all_at = max(entry.forget_at, known.forget_all_at)
+def _revoke_all(known: _Known, *, before: float, forget_at: float) -> None:
+    known.all_before = max(before, known.all_before)
+    known.forget_all_at = max(forget_at, known.forget_all_at)
 
 
 def _drop(names: dict[str, Any], gone: Iterable[str]) -> None:

@@ -1,6 +1,7 @@
 """A ring in a store: shared, sealed, rotated by whoever comes first, and never older than it says."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from contracts.clock import Clock
 from contracts.processes import Processes
 
 from fungible.core.errors import SettingError
+from fungible.core.keyring import key_ring
+from fungible.core.sealing import Sealer
 from fungible.stores import Store
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.memory import MemoryStore
@@ -318,3 +321,31 @@ async def test_a_change_that_others_forestall_begins_again_with_what_they_made(c
     change = await ring(slow, clocks).rotate("ES256")
     assert not change.changed
     assert len(change.keys) == 2
+
+
+async def test_a_key_that_this_release_can_not_read_is_passed_over_and_not_lost_by_a_change(
+    clocks: Clocks, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = MemoryStore(now=clocks.wall)
+    keys = ring(store, clocks)
+    await keys.new()
+    record = await store.get(RECORD)
+    assert record is not None
+    sealer = Sealer(key_ring(SECRET), purpose="signing-keys")
+    opened = sealer.open(record.fields["keys"].decode())
+    assert opened is not None
+    listed = [*json.loads(opened.data), {"kty": "AKP", "alg": "ML-DSA-44", "kid": "later", "pub": "AAAA"}]
+    await store.change(record, {"keys": sealer.seal(json.dumps(listed).encode()).encode()})
+    other = ring(store, clocks)
+    await other.load()
+    # What the known key has signed is good, and it signs.
+    assert (
+        verifier_with(other, now=clocks.wall).verify(issuer_with(keys, now=clocks.wall).issue("ada")).subject == "ada"
+    )
+    assert "passed over" in caplog.text
+    standing = await store.get(RECORD)
+    for change in (other.rotate(), other.retire(signing(keys, clocks))):
+        with pytest.raises(SettingError, match="would lose"):
+            await change
+    assert await store.get(RECORD) == standing
+    await other.aclose()

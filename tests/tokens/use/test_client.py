@@ -16,7 +16,9 @@ from contracts.processes import Processes
 from starlette.responses import JSONResponse, Response
 
 from fungible.core.errors import SettingError
+from fungible.core.keyring import key_ring
 from fungible.core.leases import Term
+from fungible.core.sealing import Sealer
 from fungible.stores.memory import MemoryStore
 from fungible.tokens import client_renewing
 from fungible.tokens.client import (
@@ -442,6 +444,14 @@ async def test_what_a_store_holds_can_be_read_with_its_secret_and_under_its_name
     await store.put("client-tokens:two", record.fields, ttl_s=60)
     with pytest.raises(HeldUnreadableError):
         await StoreHolder(store, "two", secret=SECRET).load()
+
+
+async def test_tokens_that_a_later_release_holds_are_told_to_be_unreadable() -> None:
+    store = MemoryStore()
+    sealer = Sealer(key_ring(SECRET), purpose="client-tokens:one")
+    await store.put("client-tokens:one", {"tokens": sealer.seal(b"\x80").encode()}, ttl_s=60)
+    with pytest.raises(HeldUnreadableError, match="can't be read"):
+        await StoreHolder(store, "one", secret=SECRET).load()
 
 
 @pytest.mark.parametrize("wrong", [{"early_s": -1}, {"timeout_s": 0}, {"only_to": "api.example"}])

@@ -83,3 +83,13 @@ async def test_what_can_not_be_kept_is_refused_before_a_token_is_issued() -> Non
         await claims.issue(ISSUER, "ada", kept={"x": "y" * (1 << 20)}, ttl_s=300)
     with pytest.raises(SettingError):
         await claims.save({}, subject="ada", token_id="", ttl_s=300)
+
+
+async def test_claims_that_a_later_release_has_kept_are_as_if_they_were_not_there() -> None:
+    store = MemoryStore()
+    claims = ClaimsStore(store, instances=1)
+    reference = await claims.save({}, subject="ada", token_id="b", ttl_s=300)
+    [key] = store._records
+    await store.put(key, {"claims": b"\xc1"}, ttl_s=300)
+    with pytest.raises(ClaimsMissingError, match="can't be read"):
+        await claims.resolve(token_of("ada", jti="b", claims_ref=reference))

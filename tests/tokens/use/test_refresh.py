@@ -346,3 +346,19 @@ async def test_a_family_ends_in_a_store_that_takes_no_more_and_who_ends_it_is_to
     for each in begun:
         with pytest.raises(InvalidRefreshTokenError):
             await tokens.refresh(each.refresh_token)
+
+
+@pytest.mark.parametrize("field", ["chain", "family"])
+async def test_a_family_of_a_later_release_is_refreshed_elsewhere_and_ended_anywhere(field: str) -> None:
+    store = MemoryStore()
+    tokens = refresh_over(store)
+    begun = await tokens.begin("ada")
+    record = await store.get(f"refresh-family:{begun.family}")
+    assert record is not None
+    await store.change(record, {field: b"\x80"})
+    # Not refused: `invalid_grant` would make its holder forget it, and somebody would be signed out for good.
+    with pytest.raises(StoreUnavailableError, match="later release"):
+        await tokens.refresh(begun.refresh_token)
+    await tokens.end(begun.refresh_token)
+    assert await store.get(f"refresh-family:{begun.family}") is None
+    assert await tokens.end_all("ada") == (1 if field == "family" else 0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from contracts.backends import Backend
 from contracts.clock import Clock
@@ -19,7 +20,7 @@ from fungible.stores.memory import MemoryStore
 from fungible.stores.postures import PostureError
 from fungible.tokens import InvalidTokenError, Token, TokenIssuer, TokenVerifier
 from fungible.tokens.claims import MAX_LEEWAY_S, OUTLIVES_EXP_S
-from fungible.tokens.revocations import RevocableVerifier, Revocations, RevokedTokenError
+from fungible.tokens.revocations import TOPIC, RevocableVerifier, Revocations, RevokedTokenError
 from tokens.use.rig import ISSUER, KEYS, NAMES, VERIFIER, token_of
 
 
@@ -172,6 +173,40 @@ async def test_where_the_feed_can_not_be_read_nobody_is_let_in() -> None:
     assert revocations.says(token_of()) is None
     with pytest.raises(StoreUnavailableError):
         await revocations.check(token_of())
+
+
+@pytest.mark.parametrize(
+    "item",
+    [b"\xc1", b"", msgspec.msgpack.encode({"kind": "id"}), msgspec.msgpack.encode([["device", "d1", 0, 2e9]])],
+)
+async def test_a_revocation_that_can_not_be_read_may_be_about_any_token_issued_before_it(item: bytes) -> None:
+    store, clock, monotonic = MemoryStore(), Clock(), Clock()
+    clock.time_s = 1_800_000_000.0
+    revocations = revocations_over(store, now=clock, monotonic=monotonic, longest_token_s=600)
+    token = token_of(jti="x", issued_at=clock.time_s - 10, life_s=500)
+    assert not await refused(revocations, token)
+    await store.append(TOPIC, item, ttl_s=86_400)
+    await revocations_over(store, now=clock, longest_token_s=600).revoke_id("y")
+    monotonic.time_s += 1.1
+    # It may be this one, and nobody else knows.
+    assert await refused(revocations, token)
+    # Who signs in from now on, or refreshes, gets in; and what stands behind it in the feed is known.
+    assert not await refused(revocations, token_of(jti="z", issued_at=clock.time_s, life_s=500))
+    assert await refused(revocations, token_of(jti="y", issued_at=clock.time_s, life_s=500))
+    # By then every token from before has ended by itself, and nothing is left of it.
+    clock.time_s += 600 + 61
+    monotonic.time_s += 1.1
+    assert not await refused(revocations, token_of(jti="z", issued_at=clock.time_s - 700, life_s=590))
+
+
+async def test_a_kind_of_a_later_release_counts_for_all_tokens_from_before_its_instant() -> None:
+    store, now = MemoryStore(), time.time()
+    entries = [["device", "d1", now - 60, now + 900, "more"], ["id", "x", 0, now + 900, "more"]]
+    await store.append(TOPIC, msgspec.msgpack.encode(entries), ttl_s=900)
+    revocations = revocations_over(store)
+    assert await refused(revocations, token_of(jti="a", issued_at=now - 61))
+    assert not await refused(revocations, token_of(jti="b", issued_at=now - 59))
+    assert await refused(revocations, token_of(jti="x", issued_at=now - 59))
 
 
 async def test_while_it_is_followed_a_check_asks_the_store_nothing() -> None:
