@@ -7,6 +7,7 @@ from contracts.backends import Backend
 from starlette.authentication import BaseUser
 
 from cache.asking import Origin, instance, is_stored, two
+from cache.working import CountingStore
 from fungible.core.callers import SUBJECT
 
 
@@ -172,6 +173,64 @@ async def test_what_a_request_is_routed_by_never_reaches_those_who_have_not_sent
     assert (await one.get("/", headers=headers)).text == "body 1"
     assert (await other.get("/")).text == "body 2"
     assert (await other.get("/", headers=headers)).text == "body 1"
+
+
+PROXIES = [
+    {"x-forwarded-host": "shop.example", "x-forwarded-server": "a", "x-forwarded-port": "443"},
+    {"x-forwarded-host": "www.shop.example", "x-forwarded-server": "b", "x-forwarded-for": "1.2.3.4"},
+    {"forwarded": "host=shop.example;proto=https"},
+    {},
+]
+
+
+@pytest.mark.parametrize("vary", [None, "accept-language"])
+async def test_what_is_changed_through_one_proxy_is_ended_for_all_of_them(vary: str | None) -> None:
+    origin = Origin()
+    if vary is not None:
+        origin.headers.append(("vary", vary))
+    one, other, _ = two(origin)
+    for client in (one, other, one):
+        for proxy in PROXIES:
+            await client.get("/", headers=proxy)
+    before = origin.count
+    for proxy in PROXIES:
+        assert "hit" in (await other.get("/", headers=proxy)).headers["cache-status"]
+    for writer in PROXIES:
+        await one.put("/", headers=writer)
+        bodies = [(await other.get("/", headers=proxy)).text for proxy in PROXIES]
+        for number, (proxy, body) in enumerate(zip(PROXIES, bodies, strict=True)):
+            assert int(body.removeprefix("body ")) > before, (writer, number)
+            assert (await one.get("/", headers=proxy)).status_code == 200
+        before = origin.count
+
+
+async def test_where_all_come_by_one_way_a_hit_costs_one_command_and_two_where_they_do_not() -> None:
+    store, origin = CountingStore(), Origin()
+    client = instance(origin, store)
+    for proxy, commands in ((PROXIES[0], ["get"]), (PROXIES[1], ["get", "get"]), (PROXIES[0], ["get", "get"])):
+        await client.get("/", headers=proxy)
+        store.calls.clear()
+        assert "hit" in (await client.get("/", headers=proxy)).headers["cache-status"]
+        assert store.calls == commands
+    assert origin.count == 2
+
+
+async def test_who_comes_by_another_way_and_gets_what_is_not_stored_takes_nothing_from_the_others() -> None:
+    origin = Origin()
+    one, other, _ = two(origin)
+    await one.get("/")
+    origin.headers = [("cache-control", "no-store")]
+    for _ in range(2):
+        await one.get("/", headers={"x-forwarded-host": "evil.example"})
+    for client in (one, other):
+        assert (await client.get("/")).text == "body 1"
+
+
+async def test_the_name_of_the_proxy_tells_no_requests_apart() -> None:
+    origin = Origin()
+    one, other, _ = two(origin)
+    await one.get("/", headers={"x-forwarded-server": "a"})
+    assert (await other.get("/", headers={"x-forwarded-server": "b"})).text == "body 1"
 
 
 async def test_whom_a_proxy_forwards_for_is_no_part_of_the_key_and_neither_is_the_case_of_the_host() -> None:

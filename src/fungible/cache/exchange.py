@@ -148,7 +148,7 @@ class Exchanges:
     async def _finish(self, exchange: Exchange, inner: Scope, whole: Whole, send: Send) -> None:
         """Stores a whole response, if it still may be, and sends it."""
         facts, received_at = whole.facts, self._now()
-        response = self._made(whole, facts, exchange.requested_at, received_at)
+        response = self._made(whole, facts, exchange, received_at)
         stored = False
         # Asked again: the session may have been read while the body was made.
         if not self._refuses(exchange, inner, whole.status, facts) and _lives_s(response) > 0:
@@ -177,12 +177,12 @@ class Exchanges:
         claim, exchange.claim = exchange.claim, None
         if claim is None:
             return
-        if exchange.not_stored and not exchange.for_visitor:
-            await self._responses.remember_pass(claim)
+        if exchange.not_stored and not exchange.for_visitor and exchange.found.apart is None:
+            await self._responses.remember_pass(claim, exchange.asked)
         else:
             await claim.free()
 
-    def _made(self, whole: Whole, facts: Facts, requested_at: float, received_at: float) -> StoredResponse:
+    def _made(self, whole: Whole, facts: Facts, exchange: Exchange, received_at: float) -> StoredResponse:
         headers, etag = whole.headers, facts.etag
         if etag is None and whole.status == 200:
             encoding = next((value for name, value in headers if name.lower() == b"content-encoding"), b"")
@@ -196,10 +196,11 @@ class Exchanges:
             headers=headers,
             body=whole.body,
             lifetime=lifetime_of(facts.control, fresh_s),
-            initial_age_s=initial_age_s(facts, requested_at=requested_at, received_at=received_at),
+            initial_age_s=initial_age_s(facts, requested_at=exchange.requested_at, received_at=received_at),
             etag=etag,
             last_modified=facts.last_modified,
             varies=tuple(sorted({*facts.vary, *self._key_headers})),
+            routes=exchange.asked.routes,
         )
 
 

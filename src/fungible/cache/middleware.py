@@ -34,6 +34,7 @@ LOGGER: Final = logging.getLogger("fungible.cache")
 SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "QUERY"})
 HEADROOM_BYTES: Final = 64 << 10
 """Of a record, for the headers of a response and what is known of it."""
+NO_PASS: Final = (0.0, b"")
 MOST_PASSES: Final = 4096
 """Targets of which this process remembers that their responses are not stored."""
 
@@ -43,8 +44,9 @@ class _Here:
 
     def __init__(self) -> None:
         self.watches: dict[str, Watch] = {}
-        self.passes: dict[tuple[str, bool], float] = {}
-        """Until when responses are not stored: by name, and whether the request says who asks."""
+        self.passes: dict[tuple[str, bool], tuple[float, bytes]] = {}
+        """Until when responses are not stored, and to requests with which routes: by name, and whether the request says
+        who asks."""
         self.owed: set[str] = set()
         """Names to be ended as soon as the store is back."""
         self.tasks: set[asyncio.Task[None]] = set()
@@ -168,7 +170,8 @@ class CacheMiddleware:
         why, patience = "bypass", time.monotonic() + self._wait_s
         try:
             while not self._circuit.is_open():
-                if here.passes.get((asked.name, asked.is_visitors), 0.0) > time.monotonic():
+                until, routes = here.passes.get((asked.name, asked.is_visitors), NO_PASS)
+                if until > time.monotonic() and routes == asked.routes:
                     await self._pass(
                         scope, receive, send, asked, self._status.forwarded("uri-miss", detail="not-stored")
                     )
@@ -248,7 +251,8 @@ class CacheMiddleware:
         if exchange.not_stored:
             if len(here.passes) >= MOST_PASSES:
                 here.passes.clear()
-            here.passes[exchange.asked.name, exchange.asked.is_visitors] = time.monotonic() + PASS_S
+            asked = exchange.asked
+            here.passes[asked.name, asked.is_visitors] = (time.monotonic() + PASS_S, asked.routes)
 
     async def _wait(self, here: _Here, name: str, patience: float) -> None:
         """Waits until nobody makes the response any more; all on this loop look together."""
@@ -319,5 +323,5 @@ class CacheMiddleware:
 def _why(asked: Asked, found: Found) -> str:
     """Why the application is asked. Source: RFC 9211 section 2.2."""
     if found.response is None:
-        return "uri-miss" if found.varies is None else "vary-miss"
+        return "uri-miss" if found.varies is None and found.apart is None else "vary-miss"
     return "stale" if found.age_s >= found.response.lifetime.fresh_s else "request"

@@ -19,7 +19,6 @@ ROUTED: Final = frozenset(
         b"x-forwarded-prefix",
         b"x-forwarded-proto",
         b"x-forwarded-scheme",
-        b"x-forwarded-server",
         b"x-http-method",
         b"x-http-method-override",
         b"x-method-override",
@@ -29,8 +28,11 @@ ROUTED: Final = frozenset(
         b"x-rewrite-url",
     }
 )
-"""Fields that frameworks build addresses from, or route by: they are part of the name, so that nobody can have a response
-that they have changed given to others."""
+"""Fields that frameworks build addresses from, or route by. They name nothing: whatever proxy a request comes through, it
+asks for the same resource, and what one changes is changed for all. But a response is given only to requests that say the
+same in them, as if it named them in `Vary`: so nobody can have a response that they have changed given to others."""
+ROUTES: Final = ":routes"
+"""Stands for all of these among the fields that responses vary by; no field has such a name."""
 FORWARDED: Final = re.compile(rb"(?:^|[;, \t])(host|proto)=(\"[^\"]*\"|[^;, \t]*)", re.IGNORECASE)
 CONDITIONS: Final = frozenset({b"if-none-match", b"if-modified-since"})
 
@@ -48,6 +50,7 @@ class Asked:
         "is_head",
         "is_visitors",
         "name",
+        "routes",
     )
 
     def __init__(self, scope: Scope, space: str) -> None:
@@ -92,32 +95,41 @@ class Asked:
             self.bypass = "no-store"
         target = target_of(scope)
         self.name = ""
+        self.routes = b""
+        """Of what it says in the fields that requests are routed by; empty where it says nothing."""
         if target is None:
             self.bypass = "host"
         else:
             self.name = response_name(space, *target)
+            self.routes = routes_of(self.headers)
 
 
-Target = tuple[bytes, bytes, bytes, bytes, bytes]
-"""Scheme, host, path, query, and what else requests are routed by."""
+Target = tuple[bytes, bytes, bytes, bytes]
+"""Scheme, host, path and query: the target URI, as the application sees it (RFC 9111 section 2, RFC 9110 section 7.1)."""
+
+
+def routes_of(headers: Iterable[Header]) -> bytes:
+    """A digest of what a request says in the fields that requests are routed by; empty where it says nothing."""
+    routed: list[bytes] = []
+    for name, value in headers:
+        if name in ROUTED:
+            routed += (name, value)
+        elif name == b"forwarded":
+            # Who it is for and by differs with each client; which host it is for does not.
+            for part, said in FORWARDED.findall(value):
+                routed += (part.lower(), said)
+    return digest(routed) if routed else b""
 
 
 def target_of(scope: Scope) -> Target | None:
     """What a request asks for; None where it is not clear for which host."""
     scheme: str = scope.get("scheme") or "http"
     host: bytes | None = None
-    routed: list[bytes] = []
     for name, value in scope["headers"]:
         if name == b"host":
             if host is not None:
                 return None
             host = value
-        elif name in ROUTED:
-            routed += (name, value)
-        elif name == b"forwarded":
-            # Who it is for and by differs with each client; which host it is for does not.
-            for part, said in FORWARDED.findall(value):
-                routed += (part.lower(), said)
     if host is None:
         server = scope.get("server") or ("", None)
         host = f"{server[0]}:{server[1]}".encode()
@@ -128,15 +140,17 @@ def target_of(scope: Scope) -> Target | None:
     # Some servers leave the query in it.
     path = path.partition(b"?")[0]
     query: bytes = scope.get("query_string") or b""
-    return scheme.encode(), host, path, query, digest(routed) if routed else b""
+    return scheme.encode(), host, path, query
 
 
-def response_name(space: str, scheme: bytes, host: bytes, path: bytes, query: bytes, routed: bytes) -> str:
+def response_name(space: str, scheme: bytes, host: bytes, path: bytes, query: bytes) -> str:
     """The name of the record for all responses to GET and HEAD for a target."""
-    return f"{space}:{digest((scheme, host, path, query, routed)).hex()}"
+    return f"{space}:{digest((scheme, host, path, query)).hex()}"
 
 
-def variant_name(name: str, generation: bytes, varies: Iterable[str], headers: Sequence[Header]) -> str:
+def variant_name(
+    name: str, generation: bytes, varies: Iterable[str], headers: Sequence[Header], *, routes: bytes
+) -> str:
     """The name of the record for requests that have the same values in the fields that responses vary by.
 
     Args:
@@ -145,6 +159,9 @@ def variant_name(name: str, generation: bytes, varies: Iterable[str], headers: S
     """
     parts = [generation]
     for field in varies:
+        if field == ROUTES:
+            parts += (ROUTES.encode(), routes)
+            continue
         wanted = field.encode("latin-1")
         values = [b" ".join(value.split()) for each, value in headers if each == wanted]
         parts += (wanted, b"%d" % len(values), b",".join(values))
@@ -165,7 +182,7 @@ def names_invalidated(space: str, target: Target, headers: Iterable[Header]) -> 
 
     Source: RFC 9111 section 4.4.
     """
-    scheme, host, path, query, routed = target
+    scheme, host, path, query = target
     found = [response_name(space, *target)]
     base = (scheme + b"://" + host + path + (b"?" + query if query else b"")).decode("latin-1")
     for name, value in headers:
@@ -179,5 +196,5 @@ def names_invalidated(space: str, target: Target, headers: Iterable[Header]) -> 
         if (parts.scheme.encode("latin-1", "replace"), there) == (scheme, host):
             path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~").encode("ascii")
             query = parts.query.encode("latin-1", "replace")
-            found.append(response_name(space, scheme, host, path, query, routed))
+            found.append(response_name(space, scheme, host, path, query))
     return list(dict.fromkeys(found))

@@ -15,7 +15,7 @@ from fungible.cache.computing import FIRST_PAUSE_S, GROWTH, LONGEST_PAUSE_S
 from fungible.cache.entries import META, VALUE, Kind, Meta, lease_of, meta_of
 from fungible.cache.freshness import Lifetime
 from fungible.cache.leases import PASS_S, Claim, Leases
-from fungible.cache.requests import Asked, variant_name
+from fungible.cache.requests import ROUTES, Asked, variant_name
 from fungible.core.asgi import Header
 from fungible.stores.contract import Record, Store
 from fungible.stores.errors import ConflictError, GoneError, StoreUnavailableError
@@ -32,6 +32,8 @@ class StoredResponse(Struct, frozen=True, array_like=True):
     etag: str | None
     last_modified: float | None
     varies: tuple[str, ...] = ()
+    routes: bytes = b""
+    """What the request that it was made for said in the fields that requests are routed by: its digest."""
 
 
 class Varies(Struct, frozen=True, array_like=True):
@@ -49,7 +51,7 @@ _varies: Final = msgspec.msgpack.Decoder(Varies).decode
 class Found:
     """What a store has for a request."""
 
-    __slots__ = ("age_s", "name", "passes", "primary", "record", "response", "varies")
+    __slots__ = ("age_s", "apart", "name", "passes", "primary", "record", "response", "varies")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,6 +65,8 @@ class Found:
         """How old the response is. Source: RFC 9111 section 4.2.3, `current_age`."""
         self.passes = False
         """Whether responses were not to be stored a moment ago: nobody waits for another's."""
+        self.apart: bytes | None = None
+        """The routes of the request that what is there was made for, where those of this one are others."""
 
 
 class Watch:
@@ -94,17 +98,24 @@ class Responses:
             varies = _read(record, _varies)
             if varies is not None:
                 found.primary, found.varies = record, varies
-                found.name = variant_name(asked.name, varies.generation, varies.names, asked.headers)
+                found.name = variant_name(
+                    asked.name, varies.generation, varies.names, asked.headers, routes=asked.routes
+                )
                 record = await self.leases.ask(self._store.get(found.name))
                 meta = None if record is None else meta_of(record)
         found.record = record
         if record is None or meta is None:
             return found
         if meta.kind is Kind.PASS:
-            found.passes = True
+            routes = record.fields.get(VALUE, b"")
+            found.passes = routes == asked.routes
+            found.apart = None if found.passes else routes
         elif meta.kind is Kind.KEPT:
-            found.response = _read(record, _response)
-            if found.response is not None:
+            response: StoredResponse | None = _read(record, _response)
+            if response is not None and response.routes != asked.routes:
+                found.apart = response.routes
+            elif response is not None:
+                found.response = response
                 resident_s = self._now() - (record.expires_at - meta.life_s)
                 found.age_s = max(0.0, found.response.initial_age_s + resident_s)
         return found
@@ -121,14 +132,17 @@ class Responses:
         life_s = max(0.0, life.fresh_s - response.initial_age_s) + stale_s + grace_s
         meta = Meta(life_s=life_s, stale_s=stale_s, grace_s=grace_s)
         value = _encode(response)
-        if found.varies is not None and set(response.varies) <= set(found.varies.names):
+        known = found.varies is not None and set(response.varies) <= set(found.varies.names)
+        if known and found.apart is None:
             stored = await claim.store(meta, value)
             if stored and found.primary is not None and found.primary.expires_at < self._now() + life_s:
                 await self.leases.ask(self._store.touch(found.primary.key, ttl_s=life_s))
             return stored
-        if not response.varies and found.varies is None:
+        if not response.varies and found.varies is None and found.apart is None:
             return await claim.store(meta, value)
-        return await self._keep_varying(claim, asked, found, response.varies, meta, value)
+        # Proxies are told apart from the first one on where there is a second command anyway.
+        names = (*response.varies, ROUTES) if found.apart is not None or asked.routes else response.varies
+        return await self._keep_varying(claim, asked, found, names, meta, value)
 
     async def _keep_varying(
         self, claim: Claim, asked: Asked, found: Found, names: tuple[str, ...], meta: Meta, value: bytes
@@ -136,26 +150,34 @@ class Responses:
         """Stores a response that varies by more than was known: under a new generation."""
         known = () if found.varies is None else found.varies.names
         varies = Varies(tuple(sorted({*names, *known})), os.urandom(8))
-        name = variant_name(asked.name, varies.generation, varies.names, asked.headers)
-        fields = {VALUE: value, META: _encode(meta)}
+        name = variant_name(asked.name, varies.generation, varies.names, asked.headers, routes=asked.routes)
+        fields, life_s = {VALUE: value, META: _encode(meta)}, meta.life_s
         # First what nobody can find yet, then the way to it: only if nothing was invalidated meanwhile.
         await self.leases.ask(self._store.put(name, fields, ttl_s=meta.life_s))
-        leading = Meta(Kind.VARIES, life_s=meta.life_s)
+        if varies.names == (ROUTES,) and found.apart is not None and found.record is not None:
+            # What was there stays good for those who come by the same way as who has asked for it.
+            kept_s, record = found.record.expires_at - self._now(), found.record
+            if record.fields.get(VALUE) and (was := meta_of(record)) and was.kind is Kind.KEPT and kept_s > 0:
+                former = variant_name(asked.name, varies.generation, varies.names, (), routes=found.apart)
+                kept = {VALUE: record.fields[VALUE], META: record.fields[META]}
+                await self.leases.ask(self._store.put(former, kept, ttl_s=kept_s))
+                life_s = max(life_s, kept_s)
+        leading = Meta(Kind.VARIES, life_s=life_s)
         if found.primary is None:
             return await claim.store(leading, _encode(varies))
         await claim.free()
         fields = {VALUE: _encode(varies), META: _encode(leading)}
         try:
-            primary = self._store.put(found.primary.key, fields, ttl_s=meta.life_s, expect=found.primary)
+            primary = self._store.put(found.primary.key, fields, ttl_s=life_s, expect=found.primary)
             await self.leases.ask(primary)
         except (ConflictError, GoneError):
             return False
         return True
 
-    async def remember_pass(self, claim: Claim) -> None:
-        """Says that responses are not stored here, so that nobody waits for one."""
+    async def remember_pass(self, claim: Claim, asked: Asked) -> None:
+        """Says that responses are not stored here, so that nobody waits for one who asks in the same way."""
         try:
-            await claim.store(Meta(Kind.PASS, life_s=PASS_S), b"")
+            await claim.store(Meta(Kind.PASS, life_s=PASS_S), asked.routes)
         except StoreUnavailableError:
             return
 
