@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, TypedDict
 from uuid import UUID
 
@@ -21,8 +22,8 @@ from hypothesis import strategies as st
 
 from cache.working import WorkError
 from fungible.cache import Cache, cached
-from fungible.cache.keys import Template
 from fungible.core.bridge import BridgeError
+from fungible.core.calls import Arguments, Template, canonical, digest, shown
 from fungible.core.errors import SettingError
 from fungible.stores.memory import MemoryStore
 
@@ -87,9 +88,10 @@ async def test_a_key_is_a_template_and_the_cache_ends_values_by_it() -> None:
         calls += 1
         return {"id": product_id, "call": calls}
 
-    assert product.key_of(3) == "product:3"
+    name = f"{__name__}.{product.__wrapped__.__qualname__}"
+    assert product.key_of(3) == f"{name}(product:3)"
     assert (await product(3))["call"] == 1
-    await cache.invalidate("product:3")
+    await cache.invalidate(product.key_of(3))
     assert (await product(product_id=3))["call"] == 2
     await cache.invalidate_tag("product:3")
     assert (await product(3))["call"] == 3
@@ -98,18 +100,225 @@ async def test_a_key_is_a_template_and_the_cache_ends_values_by_it() -> None:
     assert [(await product(3))["call"], (await product(4))["call"]] == [5, 6]
 
 
+async def test_no_two_functions_share_a_value_whatever_their_keys_look_like() -> None:
+    cache = memory()
+
+    @cache.cached(ttl_s=60, key="item:{name}")
+    async def by_name(name: object) -> list[Any]:
+        return ["by name", name]
+
+    @cache.cached(ttl_s=60, key="item:{order}:{part}")
+    async def part(order: object, part: object) -> list[Any]:
+        return ["part", order, part]
+
+    @cache.cached(ttl_s=60, key="item:{name}")
+    async def other(name: object) -> list[Any]:
+        return ["other", name]
+
+    @cache.cached(ttl_s=60, key=lambda name: f"item:{name}")
+    async def another(name: object) -> list[Any]:
+        return ["another", name]
+
+    @cache.cached(ttl_s=60)
+    async def whole(name: object) -> list[Any]:
+        return ["whole", name]
+
+    for _ in range(2):
+        assert await by_name("7:orders") == ["by name", "7:orders"]
+        assert await part(7, "orders") == ["part", 7, "orders"]
+        assert await other("7:orders") == ["other", "7:orders"]
+        assert await another("7:orders") == ["another", "7:orders"]
+        assert await whole("7:orders") == ["whole", "7:orders"]
+        for value in (1, "1", True, "True", 1.0, "1.0", None, "None", [1], b"1"):
+            for function, kind in ((by_name, "by name"), (other, "other"), (whole, "whole")):
+                found = await function(value)
+                assert found == [kind, value]
+                assert type(found[1]) is type(value)
+    # By hand under the same words: no function's value either.
+    assert await cache.get_or_compute("item:7:orders", lambda: whole("raw"), ttl_s=60) == ["whole", "raw"]
+
+
+async def test_functions_that_are_made_twice_need_names_of_their_own() -> None:
+    cache = memory()
+
+    def find_in(table: str, name: str | None) -> Any:
+        @cache.cached(ttl_s=60, key="{number}", name=name)
+        async def find(number: int) -> str:
+            return f"{table} {number}"
+
+        return find
+
+    find_in("users", None)
+    with pytest.raises(SettingError, match="name="):
+        find_in("orders", None)
+    users, orders, again = find_in("users", "users"), find_in("orders", "orders"), find_in("orders", "orders")
+    assert users.key_of(3) == "users(3)"
+    assert [await users(3), await orders(3), await again(3)] == ["users 3", "orders 3", "orders 3"]
+    for wrong in ({"name": ""}, {"name": "a(b"}):
+        with pytest.raises(SettingError):
+            cache.cached(ttl_s=60, **wrong)(find_in)  # type: ignore[arg-type]
+    for nameless in (lambda x: x, partial(find_in, "carts")):
+        with pytest.raises(SettingError, match="name="):
+            cache.cached(ttl_s=60)(nameless)  # type: ignore[arg-type]
+        cache.cached(ttl_s=60, name="nameless")(nameless)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [None, "{product}:{currency}", lambda product, currency: f"{product}-{currency}", lambda product: str(product)],
+)
+async def test_a_default_that_is_left_out_is_the_same_as_one_that_is_given(key: Any) -> None:
+    cache, calls = memory(), 0
+
+    @cache.cached(ttl_s=60, key=key, tags=lambda product, currency: [f"{product}:{currency}"])
+    async def price(product: int, currency: str = "EUR") -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    def ways() -> list[Any]:
+        return [price(3), price(3, "EUR"), price(3, currency="EUR"), price(currency="EUR", product=3)]
+
+    assert [await way for way in ways()] == [1] * 4
+    for number, end in enumerate(
+        (
+            lambda: price.invalidate(3),
+            lambda: price.invalidate(3, "EUR"),
+            lambda: price.invalidate(product=3),
+            lambda: cache.invalidate(price.key_of(3)),
+            lambda: cache.invalidate_tag("3:EUR"),
+        )
+    ):
+        await end()
+        assert [await way for way in ways()] == [number + 2] * 4
+
+
+async def test_arguments_by_any_name_and_of_any_number_make_one_key_in_any_order() -> None:
+    cache = memory()
+
+    class Shop:
+        @cache.cached(ttl_s=60, key="{numbers}/{options}")
+        async def find(self, *numbers: int, **options: Any) -> Any:
+            return [numbers, options]
+
+        @cache.cached(ttl_s=60)
+        @staticmethod
+        async def lists(*numbers: int, **options: Any) -> Any:
+            return [numbers, options]
+
+    shop = Shop()
+    keys = [shop.find.key_of(shop, 1, 2, a=1, b=2), shop.find.key_of(shop, 1, 2, b=2, a=1)]
+    assert len(set(keys)) == 1
+    others = [
+        Shop.find.key_of(shop, *args, **kwargs) for args, kwargs in (((1,), {}), ((1, 2), {}), ((), {"a": 1}), ((), {}))
+    ]
+    assert len({*keys, *others}) == 5
+    assert Shop.lists.key_of(1, 2, a=1, b=2) == Shop.lists.key_of(1, 2, b=2, a=1) != Shop.lists.key_of(1, 2, a=1)
+
+
+class Item:
+    """Has no text but where it stands in memory."""
+
+
+@pytest.mark.parametrize("key", [None, "item:{item}", "items:{items}"])
+async def test_arguments_whose_text_differs_in_each_process_make_no_key(key: str | None) -> None:
+    cache = memory()
+
+    @cache.cached(ttl_s=60, key=key, tags=("{item.__class__}",))
+    async def of(item: object, items: list[object]) -> int:
+        return 1
+
+    with pytest.raises(TypeError, match="Item"):
+        await of(Item(), [Item()])
+    endless: list[Any] = []
+    endless.append(endless)
+    if key != "item:{item}":
+        with pytest.raises(TypeError, match="deep"):
+            await of(1, endless)
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.sampled_from(["1", "True", "None", "-3", "1.0", "inf", "a:b", "%31", "x-y", "~", "Decimal~1"])
+    | st.binary(max_size=8)
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.datetimes()
+    | st.dates()
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+calls = st.tuples(st.sampled_from(["f", "g"]), st.tuples(values, values))
+
+
+def told_apart(value: Any) -> Any:
+    """The value with its types, to be compared with `==`."""
+    if isinstance(value, list | tuple):
+        return type(value), [told_apart(each) for each in value]
+    if isinstance(value, dict):
+        return dict, {key: told_apart(each) for key, each in value.items()}
+    return type(value), str(value)
+
+
+@given(calls, calls)
+def test_different_calls_have_different_keys_and_equal_calls_have_one(one: Any, other: Any) -> None:
+    (function, arguments), (other_function, other_arguments) = one, other
+    same = (function, told_apart(arguments)) == (other_function, told_apart(other_arguments))
+
+    def f(x: Any, y: Any = None) -> None: ...
+    def g(x: Any, y: Any = None) -> None: ...
+
+    for key in (None, "{x}:{y}", "a-{x}-{y}.b", "{x}~{y}"):
+        cache = memory()
+        both = {"f": cache.cached(ttl_s=1, key=key)(f), "g": cache.cached(ttl_s=1, key=key)(g)}
+        assert (both[function].key_of(*arguments) == both[other_function].key_of(*other_arguments)) == same
+        assert both[function].key_of(*arguments) == both[function].key_of(y=arguments[1], x=arguments[0])
+
+
+@given(values, values)
+def test_values_have_one_text_and_one_digest_for_each_of_them(one: Any, other: Any) -> None:
+    same = told_apart(one) == told_apart(other)
+    assert (shown(one) == shown(other)) == same
+    assert (canonical(one) == canonical(other)) == same
+    assert (digest({"x": one}) == digest({"x": other})) == same
+
+
 @given(st.text(), st.text(), st.text(), st.text())
-def test_a_template_never_gives_two_calls_one_key(x: str, y: str, other_x: str, other_y: str) -> None:
-    template = Template("a:{x}/€:{y}", ("x", "y"))
+def test_a_tag_never_joins_what_parts_two_arguments(x: str, y: str, other_x: str, other_y: str) -> None:
+    template = Template("a:{x}/€:{y}", ("x", "y"), typed=False)
     same = template.filled({"x": x, "y": y}) == template.filled({"x": other_x, "y": other_y})
     assert same == ((x, y) == (other_x, other_y))
 
 
+def test_keys_are_what_they_were_in_earlier_releases() -> None:
+    def f(product: Any, size: Any = 1) -> None: ...
+
+    arguments = Arguments(f)
+    assert Template("p:{product}/{size}", arguments.names).filled(arguments.of(("mug",), {})) == "p:mug/1"
+    assert shown("blue mug") == "blue%20mug"
+    assert shown("7") == "%37"
+    assert shown(Decimal("1.50")) == "Decimal~1.50"
+    assert shown((1, "a")) == "tuple~02e3eb198f084e8e0e4aee9e8756a822"
+    assert digest({"x": 1}) == "28aba18a19de935a902086a937f25f8531bfcba4"
+
+
 def test_a_template_that_is_not_clear_is_refused() -> None:
-    for text in ("{x}{y}", "{x}a{y}", "{z}", "{x", "{}"):
+    for text in ("{x}{y}", "{x}a{y}", "{x}%{y}", "{z}", "{x", "{}"):
         with pytest.raises(SettingError):
             Template(text, ("x", "y"))
     assert Template("{x.real}:{y[0]}", ("x", "y")).filled({"x": 3, "y": ["b"]}) == "3:b"
+    assert Template("{x:.2f}:{y!r}", ("x", "y")).filled({"x": 1 / 3, "y": "b"}) == "%30.33:%27b%27"
 
 
 async def test_a_key_of_any_length_and_of_any_characters_will_do() -> None:
@@ -237,10 +446,18 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         {"ttl_s": 1, "tags": "a"},
     ):
         with pytest.raises(SettingError):
-            cache.cached(**wrong)(lambda: 1)  # type: ignore[arg-type]
+            cache.cached(name="f", **wrong)(lambda: 1)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="generator"):
         cache.cached(ttl_s=1)(lambda: (yield))  # type: ignore[arg-type,return-value]
-    for settings in ({"prefix": ""}, {"lease_s": 0}, {"beta": -1}, {"max_computing": 0}):
+    for settings in (
+        {"prefix": ""},
+        {"prefix": "a:v"},
+        {"prefix": "a:t:b"},
+        {"prefix": "a:r#b"},
+        {"lease_s": 0},
+        {"beta": -1},
+        {"max_computing": 0},
+    ):
         with pytest.raises(SettingError):
             Cache(MemoryStore(), instances=1, **settings)  # type: ignore[arg-type]
 

@@ -108,7 +108,7 @@ def test_what_has_no_name_needs_one_where_calls_are_kept_by_it() -> None:
     for nameless in (functools.partial(plain), Plain()):
         with pytest.raises(FunctionError, match="name="):
             idempotent(IdempotencyKeys(MemoryStore(), instances=1), key="{number}")(nameless)
-        with pytest.raises(FunctionError, match="key="):
+        with pytest.raises(FunctionError, match="name="):
             cached(Cache(MemoryStore(), instances=1), ttl_s=9)(nameless)
 
 

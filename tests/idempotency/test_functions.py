@@ -198,3 +198,26 @@ async def test_a_result_that_a_later_release_has_kept_is_not_made_again_and_not_
     with pytest.raises(AnswerUnreadableError):
         await charges.charge(1)
     assert len(charges.seen) == 1
+
+
+@pytest.mark.parametrize(
+    "key", ["charge:{order_id}:{cents}", lambda order_id, cents: f"{len(str(order_id))}:{order_id}:{cents}"]
+)
+async def test_i5_two_calls_never_meet_in_one_key_and_a_default_makes_no_other_key(key: Any) -> None:
+    charges = Charges(MemoryStore(), key=key)
+    await charges.charge("7", 100)  # type: ignore[arg-type]
+    # One effect: the default is what was given, and a retry may say 7 for "7".
+    await charges.charge("7")  # type: ignore[arg-type]
+    if isinstance(key, str):
+        await charges.charge(7)
+    assert len(charges.seen) == 1
+    await charges.charge("7:100", "5")  # type: ignore[arg-type]
+    await charges.charge("7", "100:5")  # type: ignore[arg-type]
+    assert len(charges.seen) == 3
+
+
+async def test_i5_arguments_whose_text_differs_in_each_process_make_no_key() -> None:
+    charges = Charges(MemoryStore())
+    with pytest.raises(TypeError, match="object"):
+        await charges.charge(object())  # type: ignore[arg-type]
+    assert charges.seen == []

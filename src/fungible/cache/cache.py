@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fungible.cache.circuit import Circuit
 from fungible.cache.computing import Compute, Computing, under_way
-from fungible.cache.entries import lease_of, name_of
+from fungible.cache.entries import check_prefix, lease_of, name_of
 from fungible.cache.flights import Flight, Here, Outcome
 from fungible.cache.functions import Decorator, Key, Tagging, decorator
 from fungible.cache.leases import Leases
@@ -19,12 +19,15 @@ from fungible.cache.policy import NOTHING, Counts, Look, Policy, is_early
 from fungible.cache.tags import Tags
 from fungible.cache.values import UnreadableError, codec_for
 from fungible.core.errors import SettingError
+from fungible.core.functions import function_name
 from fungible.stores.contract import Store
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.following import Following
 from fungible.stores.loops import PerLoop
 from fungible.stores.postures import Deployment, Home, require
 
+LOCAL: Final = "<locals>"
+"""In the names of functions that are made by others."""
 FAILURES: Final = 2
 """Whoever has waited for so many computations that failed gets the error, and tries no more."""
 
@@ -66,8 +69,7 @@ class Cache:
         machines: int | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        if not prefix or len(prefix) > 64 or not prefix.isascii() or not prefix.isprintable():
-            raise SettingError(f"prefix={prefix!r} must be 1-64 printable ASCII characters")
+        check_prefix(prefix)
         if not 0 < lease_s <= 3600:
             raise SettingError(f"lease_s={lease_s!r} must be above 0 s and at most an hour")
         if not 0 <= beta <= 100:
@@ -77,6 +79,7 @@ class Cache:
         require("cache", store, Deployment.declared(instances=instances, machines=machines))
         self.counts = Counts()
         self._store = store
+        self._local_names: set[str] = set()
         self._values = f"{prefix}:v"
         self._beta = beta
         self._now = now
@@ -102,10 +105,38 @@ class Cache:
         return (Home(kind="cache", home=self._store.home, guarantees=self._store.guarantees, seat="Cache"),)
 
     def cached(
-        self, *, ttl_s: float, key: Key = None, tags: Tagging = (), stale_s: float = 0.0, type: Any = None
+        self,
+        *,
+        ttl_s: float,
+        key: Key = None,
+        name: str | None = None,
+        tags: Tagging = (),
+        stale_s: float = 0.0,
+        type: Any = None,
     ) -> Decorator:
         """Decorates a function, asynchronous or not, whose values are kept; see `fungible.cache.cached`."""
-        return decorator(self, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=type)
+        return decorator(self, ttl_s=ttl_s, key=key, name=name, tags=tags, stale_s=stale_s, kind=type)
+
+    def named(self, function: Callable[..., Any], name: str | None) -> str:
+        """What a function is called in this cache's keys.
+
+        Raises:
+            SettingError: it would share the values of another one.
+        """
+        if name is not None:
+            if not name or "(" in name:
+                raise SettingError(f"name={name!r} must be a text without brackets")
+            return name
+        found = function_name(function)
+        if LOCAL in found:
+            if found in self._local_names:
+                # Made twice by what stands around it, most likely for other things.
+                raise SettingError(
+                    f"two functions of this cache are called {found}, and would share their values: give each a name=, "
+                    "or both the same one if that is what you want"
+                )
+            self._local_names.add(found)
+        return found
 
     async def get_or_compute(
         self,
@@ -162,6 +193,9 @@ class Cache:
 
     async def invalidate(self, key: str) -> None:
         """Ends the value under a key for all instances, and what is being computed for it now is not stored.
+
+        A key is what `get_or_compute` was given, or what a decorated function's `key_of` gives; by hand, values of
+        functions are best ended by a tag.
 
         With near-caches, within their bound.
 

@@ -7,12 +7,14 @@ are the store's, and nothing has to be written twice when the record is written.
 from __future__ import annotations
 
 import hashlib
+import re
 from enum import IntEnum
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from fungible.core.errors import SettingError
 from fungible.stores.contract import CONTROL, Record
 
 VALUE: Final = "v"
@@ -110,6 +112,18 @@ def left_fresh_s(record: Record, meta: Meta, now: float) -> float:
 def is_usable(record: Record, meta: Meta, now: float) -> bool:
     """Whether the value may be used, be it stale."""
     return record.expires_at - meta.grace_s > now
+
+
+def check_prefix(prefix: str) -> None:
+    """Refuses what can't begin the names of a cache's records.
+
+    Raises:
+        SettingError: it is not printable ASCII, or too long, or could be taken for another prefix and a part of a name.
+    """
+    if not 0 < len(prefix) <= 64 or not prefix.isascii() or not prefix.isprintable():
+        raise SettingError(f"prefix={prefix!r} must be 1-64 printable ASCII characters")
+    if re.search(r":(?:[vtr]|dropped)(?:[:#]|\Z)", prefix):
+        raise SettingError(f"prefix={prefix!r} holds what begins the names of another cache's records: leave it out")
 
 
 def name_of(space: str, key: str) -> str:

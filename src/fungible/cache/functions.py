@@ -6,12 +6,12 @@ import functools
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, cast, overload
 
-from fungible.cache.keys import Arguments, Template, digest_key
 from fungible.cache.policy import Policy
 from fungible.cache.threads import Threads
 from fungible.cache.values import codec_for, codec_of
+from fungible.core.calls import Arguments, OfArguments, Template, digest
 from fungible.core.errors import SettingError
-from fungible.core.functions import FunctionError, is_async, name_of
+from fungible.core.functions import is_async
 
 if TYPE_CHECKING:
     from fungible.cache.cache import Cache
@@ -73,40 +73,59 @@ class _Plan:
     """Key and policy for each call of one function."""
 
     def __init__(
-        self, function: Callable[..., Any], *, ttl_s: float, key: Key, tags: Tagging, stale_s: float, kind: Any
+        self,
+        function: Callable[..., Any],
+        *,
+        name: str,
+        ttl_s: float,
+        key: Key,
+        tags: Tagging,
+        stale_s: float,
+        kind: Any,
     ) -> None:
-        self._function = function
+        self._name = name
         self._arguments = Arguments(function)
-        self._key = key
-        self._template = Template(key, self._arguments.names) if isinstance(key, str) else None
+        names = self._arguments.names
+        self._template = Template(key, names) if isinstance(key, str) else None
+        self._key = OfArguments(key, self._arguments) if callable(key) else None
         codec = codec_of(function) if kind is None else codec_for(kind)
         self._policy = Policy(ttl_s, stale_s, (), codec)
         if isinstance(tags, str):
             raise SettingError(f"tags={tags!r} must be several: ({tags!r},)")
-        self._tags = tags if callable(tags) else None
-        self._tag_templates = () if callable(tags) else tuple(Template(tag, self._arguments.names) for tag in tags)
+        self._tags = OfArguments(tags, self._arguments) if callable(tags) else None
+        # Not told apart by type, so that they can be named by hand: a tag more ends more, and never less.
+        self._tag_templates = () if callable(tags) else tuple(Template(tag, names, typed=False) for tag in tags)
         self._fixed: Policy | None = None if callable(tags) or any("{" in tag for tag in tags) else self._tagged({})
 
     def key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """The key of a call."""
-        return self._key_for(self._arguments.of(args, kwargs), args, kwargs)
+        return self._key_for(self._arguments.of(args, kwargs))
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[str, Policy]:
         """Key and policy of a call."""
         arguments = self._arguments.of(args, kwargs)
-        key = self._key_for(arguments, args, kwargs)
+        key = self._key_for(arguments)
         if self._fixed is not None:
             return key, self._fixed
         if self._tags is not None:
-            return key, self._with(tuple(self._tags(*args, **kwargs)))
+            return key, self._with(tuple(self._tags(arguments)))
         return key, self._tagged(arguments)
 
-    def _key_for(self, arguments: Mapping[str, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+    def _key_for(self, arguments: Mapping[str, Any]) -> str:
+        # Always with the function's name: two functions never share a value because their keys read the same.
         if self._template is not None:
-            return self._template.filled(arguments)
-        if self._key is None:
-            return digest_key(self._function, arguments)
-        return cast(Callable[..., str], self._key)(*args, **kwargs)
+            return f"{self._name}({self._template.filled(arguments)})"
+        if self._key is not None:
+            key = self._key(arguments)
+            if not isinstance(key, str):
+                raise TypeError(f"the key= of {self._name} gave {key!r}: it must give a string")
+            return f"{self._name}({key})"
+        try:
+            return f"{self._name}({digest(arguments)})"
+        except TypeError as error:
+            raise TypeError(
+                f"the arguments of {self._name} make no key: {error}; say key='…{{argument}}…' or key=function"
+            ) from None
 
     def _tagged(self, arguments: Mapping[str, Any]) -> Policy:
         return self._with(tuple(template.filled(arguments) for template in self._tag_templates))
@@ -115,14 +134,15 @@ class _Plan:
         return Policy(self._policy.ttl_s, self._policy.stale_s, tags, self._policy.codec)
 
 
-def decorator(cache: Cache, *, ttl_s: float, key: Key, tags: Tagging, stale_s: float, kind: Any) -> Decorator:
+def decorator(
+    cache: Cache, *, ttl_s: float, key: Key, name: str | None, tags: Tagging, stale_s: float, kind: Any
+) -> Decorator:
     """Makes the decorator; see `cached`."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         to_await = is_async(function, "@cached")
-        if key is None and name_of(function) is None:
-            raise FunctionError(f"@cached needs key=, as {function!r} has no name by which its values could be kept")
-        plan = _Plan(function, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind)
+        called = cache.named(function, name)
+        plan = _Plan(function, name=called, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind)
         return _awaited(cache, function, plan) if to_await else _blocking(cache, function, plan)
 
     return cast(Decorator, decorate)
@@ -170,6 +190,7 @@ def cached(
     *,
     ttl_s: float,
     key: Key = None,
+    name: str | None = None,
     tags: Tagging = (),
     stale_s: float = 0.0,
     type: Any = None,
@@ -180,11 +201,18 @@ def cached(
     own. None is a value like others. Beside calls the function has `invalidate(…)` and `key_of(…)`, with the same
     arguments. One that blocks is called from threads without an event loop.
 
+    A key is the function's name with what `key` gives in brackets: `shop.product(product:3)`. No two functions share one,
+    nor two calls that differ in what stands in it, be it by type: 1 and "1" are two. A call that leaves a default out and
+    one that gives it are one.
+
     Args:
         cache: Where.
         ttl_s: How long a value is fresh, in seconds.
-        key: A template with arguments, `product:{product_id}`; a function of the arguments; or None for the function's
-            name and a digest of all its arguments.
+        key: What tells calls apart: a template with arguments, `product:{product_id}`; a function of the arguments,
+            which is given defaults too, and may take fewer; or None for a digest of all of them. Arguments that it
+            leaves out make no difference.
+        name: Of the function in keys, by default its module and name. Two functions with one name and one key share
+            values; a function that is renamed, or moved, keeps its own by a name.
         tags: What `Cache.invalidate_tag` ends values by: templates as well, or a function of the arguments that gives
             them. Each costs a hit one command more.
         stale_s: For so many seconds more a value is given, while one instance computes the next in the background.
@@ -194,4 +222,4 @@ def cached(
     Raises:
         SettingError: key, tags, times or type can't be taken.
     """
-    return decorator(cache, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=type)
+    return decorator(cache, ttl_s=ttl_s, key=key, name=name, tags=tags, stale_s=stale_s, kind=type)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from fungible.cache.answering import Status, answer, with_status
 from fungible.cache.circuit import Circuit
-from fungible.cache.entries import lease_of
+from fungible.cache.entries import check_prefix, lease_of
 from fungible.cache.exchange import Exchange, Exchanges
 from fungible.cache.freshness import Use, serves_in_error, use
 from fungible.cache.leases import PASS_S, Claim, Leases
@@ -105,8 +105,7 @@ class CacheMiddleware:
         now: Callable[[], float] = time.time,
     ) -> None:
         require("cache", store, Deployment.declared(instances=instances, machines=machines))
-        if not prefix or len(prefix) > 64 or not prefix.isascii() or not prefix.isprintable():
-            raise SettingError(f"prefix={prefix!r} must be 1-64 printable ASCII characters")
+        check_prefix(prefix)
         if not cache_name.isascii() or not cache_name.replace("-", "").isalnum() or not cache_name[0].isalpha():
             raise SettingError(f"cache_name={cache_name!r} must be letters, digits and '-', a letter first")
         if not (0 < lease_s <= 3600 and 0 <= wait_s <= 3600 and default_ttl_s >= 0):

@@ -45,6 +45,18 @@ def name_of(function: Any) -> str | None:
     return f"{module}.{name}" if module and name else None
 
 
+def function_name(function: Any) -> str:
+    """Module and name of a function, by which what it has given is kept apart from others'.
+
+    Raises:
+        FunctionError: it has none that tells it from others.
+    """
+    name = name_of(function)
+    if name is None or name.endswith("<lambda>"):
+        raise FunctionError(f"{function!r} has no name that tells it from others: give it one with name=")
+    return name
+
+
 def refuse_unrun(result: object, function: Callable[..., Any], decorator: str) -> None:
     """Refuses what a plain function gives where nothing of its work was done yet.
 

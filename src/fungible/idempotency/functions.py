@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from msgspec.structs import replace
 
 from fungible.core.bridge import PATIENCE_S, run
+from fungible.core.calls import Arguments, OfArguments, Template
 from fungible.core.codec import UndecodableError, decode, encode
 from fungible.core.errors import SettingError
-from fungible.core.functions import FunctionError, is_async, name_of, refuse_unrun
+from fungible.core.functions import FunctionError, function_name, is_async, refuse_unrun
 from fungible.idempotency.claims import Claim, Claims, Finished, Request
 from fungible.idempotency.errors import AnswerUnreadableError, FailedBeforeError, InvalidKeyError, LeaseLostError
 from fungible.idempotency.fingerprints import digest_of
@@ -66,9 +66,7 @@ def idempotent(
 
     def decorated(function: F) -> F:
         to_await = is_async(function, DECORATOR)
-        called = name or name_of(function)
-        if called is None:
-            raise FunctionError(f"{DECORATOR} needs name=, by which keys of {function!r} are kept apart from others'")
+        called = name or function_name(function)
         request_of = _requests(function, called, key=key, compare=compare, keys=keys, options=options)
         running: set[asyncio.Task[Any]] = set()
 
@@ -105,18 +103,17 @@ def _requests(
     options: Any,
 ) -> Callable[..., Request]:
     """What makes of a call's arguments what it claims."""
-    signature = inspect.signature(function)
+    arguments = Arguments(function)
+    # A retry may come with 7 and with "7": these are not told apart.
+    of_key = Template(key, arguments.names, typed=False).filled if isinstance(key, str) else OfArguments(key, arguments)
+    of_compare = None if compare is None else OfArguments(compare, arguments)
 
     def request_of(*args: Any, **kwargs: Any) -> Request:
-        if callable(key):
-            found = key(*args, **kwargs)
-        else:
-            bound = signature.bind(*args, **kwargs)
-            bound.apply_defaults()
-            found = key.format(**bound.arguments)
+        given = arguments.of(args, kwargs)
+        found = of_key(given)
         if not found:
             raise InvalidKeyError(f"the key for {called} is empty")
-        compared = b"" if compare is None else encode(compare(*args, **kwargs))
+        compared = b"" if of_compare is None else encode(of_compare(given))
         return keys.identity.call(called, found, digest_of(compared), options)
 
     return request_of
