@@ -156,8 +156,7 @@ class Cache:
             ttl_s: How long a value is fresh, in seconds.
             tags: What `invalidate_tag` ends it by. Give the same ones for a key each time.
             stale_s: For so many seconds more it is given, while one instance computes the next in the background.
-            type: The values' type, where it is none of JSON's, bytes, datetime, Decimal and UUID: whatever msgspec
-                makes of it.
+            type: The values' type, where it is none of JSON's, bytes, datetime, Decimal and UUID, as with `cached`.
         Raises:
             SettingError: a time is not above 0, or the type can't be kept.
             TypeError: the computed value can't be kept.

@@ -82,13 +82,14 @@ class _Plan:
         tags: Tagging,
         stale_s: float,
         kind: Any,
+        local_names: Mapping[str, Any],
     ) -> None:
         self._name = name
         self._arguments = Arguments(function)
         names = self._arguments.names
         self._template = Template(key, names) if isinstance(key, str) else None
         self._key = OfArguments(key, self._arguments) if callable(key) else None
-        codec = codec_of(function) if kind is None else codec_for(kind)
+        codec = codec_of(function, local_names) if kind is None else codec_for(kind)
         self._policy = Policy(ttl_s, stale_s, (), codec)
         if isinstance(tags, str):
             raise SettingError(f"tags={tags!r} must be several: ({tags!r},)")
@@ -142,7 +143,12 @@ def decorator(
     def decorate(function: Callable[..., Any]) -> Any:
         to_await = is_async(function, "@cached")
         called = cache.named(function, name)
-        plan = _Plan(function, name=called, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind)
+        # Where the function is made: a class that its annotation names may be a local one there.
+        frame = inspect.currentframe()
+        local_names = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
+        plan = _Plan(
+            function, name=called, ttl_s=ttl_s, key=key, tags=tags, stale_s=stale_s, kind=kind, local_names=local_names
+        )
         return _awaited(cache, function, plan) if to_await else _blocking(cache, function, plan)
 
     return cast(Decorator, decorate)
@@ -216,9 +222,9 @@ def cached(
         tags: What `Cache.invalidate_tag` ends values by: templates as well, or a function of the arguments that gives
             them. Each costs a hit one command more.
         stale_s: For so many seconds more a value is given, while one instance computes the next in the background.
-        type: The values' type, where it is not the function's annotation: whatever msgspec makes of it. By default JSON's
-            types, bytes, datetime, Decimal and UUID, and typed where the annotation names a struct, dataclass, typed
-            dict, named tuple or enum.
+        type: The values' type, where it is not the function's annotation: made of pydantic models, dataclasses, structs,
+            typed dicts, named tuples and enums, and of what stands around these. Plain values, without either, are JSON's
+            types, bytes, datetime, Decimal and UUID.
     Raises:
         SettingError: key, tags, times or type can't be taken.
     """

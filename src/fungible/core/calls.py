@@ -216,7 +216,7 @@ def canonical(value: object, depth: int = 0) -> bytes:
     inner = depth + 1
     if isinstance(value, Enum):
         # By its name: what stands behind it may change. A flag of several has none, and a value.
-        name: object = value.name
+        name = cast("str | None", value.name)
         return _framed(_name_of(kind), canonical(value.value if name is None else name, inner))
     called = kind.__name__ if kind.__module__ == "builtins" else _name_of(kind)
     if isinstance(value, Mapping):
