@@ -2,7 +2,7 @@
 
 import pytest
 
-from fungible.check.findings.words import body_instead
+from fungible.check.findings.words import body_instead, plain_text
 from fungible.check.http.client import Address
 from fungible.check.model import Answer, Step
 from fungible.check.oracle.noise import Difference
@@ -38,3 +38,11 @@ def test_a_body_that_lacks_something_is_shown_as_the_text_that_a_visitor_sees() 
 )
 def test_where_the_words_before_say_it_all_no_body_is_shown(answer: Answer, difference: Difference) -> None:
     assert instead(answer, difference) == ()
+
+
+def test_what_a_page_says_is_read_without_its_markup_however_broken_that_is() -> None:
+    page = "<head>\n<title>T</title></head>A<b class='x'>B</b> &lt;C&gt;<script>var a = '<i>';</script>D<style>E"
+    assert plain_text(page) == "A B <C> D E"
+    assert plain_text("<style>E</style>F<br") == "F <br"
+    assert plain_text("a < b") == "a < b"
+    assert plain_text("") == ""

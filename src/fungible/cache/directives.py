@@ -14,8 +14,10 @@ from typing import Final
 from msgspec import Struct
 
 NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-DIRECTIVE: Final = re.compile(rf'[ \t,]*({NAME})(?:=(?:({NAME})|"((?:[^"\\]|\\.)*)"))?[ \t]*(?=,|\Z)', re.DOTALL)
-TO_NEXT: Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"|")*(?:,|\Z)', re.DOTALL)
+SEPARATORS: Final = re.compile(r"[ \t,]*")
+DIRECTIVE: Final = re.compile(rf'({NAME})(?:=(?:({NAME})|"((?:[^"\\]|\\.)*)"))?[ \t]*(?=,|\Z)', re.DOTALL)
+QUOTED: Final = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+STOP: Final = re.compile(r'[,"]')
 ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
 TOKEN: Final = re.compile(NAME)
 LARGEST_S: Final = float(1 << 31)
@@ -33,12 +35,14 @@ def parse(text: str) -> dict[str, str | None]:
     """
     found: dict[str, str | None] = {}
     at = 0
-    while at < len(text):
+    while True:
+        separators = SEPARATORS.match(text, at)
+        at = at if separators is None else separators.end()
+        if at == len(text):
+            return found
         directive = DIRECTIVE.match(text, at)
         if directive is None:
-            # `match` always succeeds, and takes at least one character where there is one.
-            skipped = TO_NEXT.match(text, at)
-            end = len(text) if skipped is None or skipped.end() == at else skipped.end()
+            end = _next_comma(text, at)
             for word in TOKEN.findall(text, at, end):
                 found.setdefault(word.lower(), "")
             at = end
@@ -47,9 +51,19 @@ def parse(text: str) -> dict[str, str | None]:
         argument = token if quoted is None else ESCAPED.sub(r"\1", quoted)
         found.setdefault(name.lower(), argument)
         at = directive.end()
-        if at < len(text):
-            at += 1
-    return found
+
+
+def _next_comma(text: str, at: int) -> int:
+    """Where the next comma is that stands in no quotes; the end where there is none."""
+    is_open = False
+    while (stop := STOP.search(text, at)) is not None:
+        if stop[0] == ",":
+            return stop.start()
+        quoted = None if is_open else QUOTED.match(text, stop.start())
+        # A quote that nothing closes stands for itself, and so do all that follow it: they are not looked at again.
+        is_open = quoted is None
+        at = stop.end() if quoted is None else quoted.end()
+    return len(text)
 
 
 class CacheControl(Struct, frozen=True):

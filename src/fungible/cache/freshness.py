@@ -18,6 +18,10 @@ BY_DEFAULT: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 405, 410, 414,
 """Those of them that may be given a lifetime of our own (RFC 9110 section 15.1)."""
 
 
+LONGEST_DATE: Final = 64
+"""Characters; the longest form, that of RFC 850, has 33."""
+
+
 class Facts(Struct, frozen=True):
     """What the headers of a response say about storing it."""
 
@@ -37,10 +41,10 @@ class Facts(Struct, frozen=True):
 
 def facts_of(headers: Iterable[Header]) -> Facts:
     """Reads the headers of a response."""
-    joined: dict[bytes, str] = {}
+    lines: dict[bytes, list[bytes]] = {}
     for name, value in headers:
-        name, text = name.lower(), value.decode("latin-1")
-        joined[name] = f"{joined[name]}, {text}" if name in joined else text
+        lines.setdefault(name.lower(), []).append(value)
+    joined = {name: b", ".join(values).decode("latin-1") for name, values in lines.items()}
     expires = joined.get(b"expires")
     length = joined.get(b"content-length", "")
     vary = {name.strip().lower() for name in joined.get(b"vary", "").split(",")}
@@ -60,7 +64,7 @@ def facts_of(headers: Iterable[Header]) -> Facts:
 
 def http_date(text: str | None) -> float | None:
     """An instant in Unix seconds; None for what is no date (RFC 9110 section 5.6.7)."""
-    if not text:
+    if not text or len(text) > LONGEST_DATE:
         return None
     try:
         return parsedate_to_datetime(text).timestamp()

@@ -64,11 +64,12 @@ class Asked:
         """Whether it says who asks: by Authorization, or by cookies."""
         self.if_none_match: str | None = None
         self.if_modified_since: str | None = None
-        control: bytes | None = None
+        control: list[bytes] = []
+        if_none_match: list[bytes] = []
         pragma = False
         for name, value in self.headers:
             if name == b"cache-control":
-                control = value if control is None else control + b"," + value
+                control.append(value)
             elif name == b"pragma":
                 pragma = True
             elif name == b"authorization":
@@ -76,8 +77,7 @@ class Asked:
             elif name == b"cookie":
                 self.is_visitors = True
             elif name == b"if-none-match":
-                text = value.decode("latin-1")
-                self.if_none_match = text if self.if_none_match is None else f"{self.if_none_match}, {text}"
+                if_none_match.append(value)
             elif name == b"if-modified-since":
                 self.if_modified_since = value.decode("latin-1")
             elif name in (b"range", b"if-match", b"if-unmodified-since", b"if-range"):
@@ -87,8 +87,10 @@ class Asked:
                 self.bypass = "body"
             elif name == b"upgrade":
                 self.bypass = "upgrade"
-        if control is not None:
-            self.control = cache_control(control.decode("latin-1"))
+        if if_none_match:
+            self.if_none_match = b", ".join(if_none_match).decode("latin-1")
+        if control:
+            self.control = cache_control(b",".join(control).decode("latin-1"))
         elif pragma and "no-cache" in list_members(self.headers, b"pragma"):
             self.control = cache_control("no-cache")
         if self.control.no_store:

@@ -255,7 +255,7 @@ def _is_plain(kind: Any) -> bool:
         return True
     if _has_fields(kind) or _is_pydantic(kind) or issubclass(kind, enum.Enum):
         return False
-    return issubclass(kind, PLAIN_TYPES) or _is_abstract(cast("type", kind))
+    return issubclass(kind, PLAIN_TYPES) or _is_abstract(kind)  # pyright: ignore[reportUnknownArgumentType]
 
 
 def _is_abstract(kind: type) -> bool:

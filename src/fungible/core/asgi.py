@@ -23,12 +23,9 @@ MARKS: Final = re.compile(r'\\.|[",]', re.DOTALL)
 
 def header(headers: Iterable[Header], name: bytes) -> str | None:
     """The value of a header, by its name in lower case; that of several lines is joined by commas (RFC 9110 5.3)."""
-    found: str | None = None
-    for each, value in headers:
-        if each.lower() == name:
-            text = value.decode("latin-1")
-            found = text if found is None else f"{found}, {text}"
-    return found
+    found = [value for each, value in headers if each.lower() == name]
+    # Joined at once: line by line, the work would grow with the square of their number.
+    return b", ".join(found).decode("latin-1") if found else None
 
 
 def list_members(headers: Iterable[Header], name: bytes) -> list[str]:

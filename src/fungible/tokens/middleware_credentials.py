@@ -59,7 +59,7 @@ def read_credentials(headers: Iterable[Header]) -> Credentials | Malformed | Non
     Only headers are looked at: a token in a URL ends up in logs (RFC 6750 section 5.3, RFC 9700 section 4.3.2).
     """
     sent: str | None = None
-    proofs: tuple[str, ...] = ()
+    proofs: list[str] = []
     for name, value in headers:
         if name == b"authorization":
             if sent is not None:
@@ -67,13 +67,13 @@ def read_credentials(headers: Iterable[Header]) -> Credentials | Malformed | Non
                 return Malformed("Bearer", "The request has several Authorization headers")
             sent = value.decode("latin-1")
         elif name == b"dpop":
-            proofs += (value.decode("latin-1"),)
+            proofs.append(value.decode("latin-1"))
     if sent is None:
         return None
     sent = sent.strip(" \t")
     found = SCHEMES.fullmatch(sent)
     if found is not None and found[2]:
-        return Credentials(_scheme(found[1]), found[2], proofs)
+        return Credentials(_scheme(found[1]), found[2], tuple(proofs))
     named = NAMED.match(sent)
     if named is None:
         return None

@@ -22,7 +22,8 @@ from fungible.check.witness.witness import TIMES
 
 _COOKIE_LIMIT = 4096
 """Bytes of name, value and attributes that a user agent must support, and browsers keep to (RFC 6265 section 6.1)."""
-_MARKUP = re.compile(r"(?s)<(head|style|script)\b.*?</\1>|<[^>]*>")
+_OPENING = re.compile(r"<(head|style|script)\b|<")
+_UNSEEN = ("head", "style", "script")
 _MOST_SHOWN = 200
 """Characters of an answer's text."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -74,9 +75,30 @@ def body_instead(difference: Difference, broken: Outcome) -> tuple[str, ...]:
     answer = broken.answer
     if difference.place != "expect" or not answer.status or answer.error or not difference.saw.startswith("the body"):
         return ()
-    text = " ".join(html.unescape(_MARKUP.sub(" ", answer.text)).split())
+    text = plain_text(answer.text)
     words = f"{text[:_MOST_SHOWN].rstrip()} ..." if len(text) > _MOST_SHOWN else text
     return (f"the body has {len(answer.body)} bytes" + (f": {words}" if words else ""),)
+
+
+def plain_text(page: str) -> str:
+    """What a page says, without markup."""
+    shown: list[str] = []
+    at = 0
+    ends = dict.fromkeys((*(f"</{name}>" for name in _UNSEEN), ">"), 0)
+    """Where each ending comes next; below 0 where none does, and none is looked for again."""
+    while (tag := _OPENING.search(page, at)) is not None:
+        shown.append(page[at : tag.start()])
+        for ending in (f"</{tag[1]}>", ">"):
+            if 0 <= ends.get(ending, -1) < tag.end():
+                ends[ending] = page.find(ending, tag.end())
+            if ends.get(ending, -1) >= 0:
+                at = ends[ending] + len(ending)
+                break
+        else:
+            at = tag.start()
+            break
+    shown.append(page[at:])
+    return " ".join(html.unescape(" ".join(shown)).split())
 
 
 def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:

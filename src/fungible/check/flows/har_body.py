@@ -12,6 +12,9 @@ from fungible.check.model import FilePart
 PLACEHOLDER = re.compile(r"\{\{[A-Za-z_][A-Za-z_0-9-]*(?:\|[a-z0-9]+)?\}\}")
 """Text that a step would have filled in: where a recording holds it, it must go as bytes."""
 
+MAX_FIELD = 2000
+"""Characters of a field: Python's parser of parameters takes work that grows with the square of their length."""
+
 Given = dict[str, Any]
 
 
@@ -116,7 +119,7 @@ def _json(raw: bytes) -> Given | None:
 def _multipart(raw: bytes, content_type: str) -> Given | None:
     """The parts of a multipart body; None where a step can't say them."""
     head = Message()
-    head["Content-Type"] = content_type
+    head["Content-Type"] = content_type[:MAX_FIELD]
     boundary = head.get_boundary() or ""
     if not boundary and raw.startswith(b"--"):
         boundary = raw[2:].partition(b"\n")[0].strip().decode("latin-1")
@@ -135,7 +138,7 @@ def _multipart(raw: bytes, content_type: str) -> Given | None:
         part = Message()
         for line in top.decode("utf-8", "replace").split("\r\n"):
             name, _, value = line.partition(":")
-            part[name.strip()] = value.strip()
+            part[name.strip()] = value.strip()[:MAX_FIELD]
         field = part.get_param("name", header="content-disposition")
         filename = part.get_param("filename", header="content-disposition")
         if not isinstance(field, str):

@@ -1,7 +1,10 @@
 """What a page offers a visitor: forms with their fields, links, meta tags, each with the tag as it was written."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from html.parser import HTMLParser
+
+from fungible.check.http.pages import feed
 
 MAX_CHARACTERS = 2_000_000
 
@@ -208,9 +211,7 @@ class _Reader(HTMLParser):
 def read_page(text: str) -> Page:
     """The forms, links and meta tags of a page. Never raises: what a broken page had up to there counts."""
     reader = _Reader()
-    try:
-        reader.feed(text[:MAX_CHARACTERS])
-        reader.close()
-    except (AssertionError, ValueError):  # html.parser gives up on some malformed declarations
-        pass
+    # html.parser gives up on some malformed declarations
+    with suppress(AssertionError, ValueError):
+        feed(reader, text[:MAX_CHARACTERS])
     return reader.finished()

@@ -142,7 +142,7 @@ def _of_header(name: str, value: str) -> Iterator[Leaf]:
     if rest and name.lower().endswith("authorization"):
         narrowed = Capture(name="_", source="header", header=name, regex=rf"^{re.escape(scheme)}\s+(\S+)")
         yield Leaf(rest.strip(), Rank.HEADER, name, narrowed, is_id=True)
-    if name.lower() == "link" and (match := re.search(r"<([^>]+)>", value)):
+    if name.lower() == "link" and (match := re.search(r"<([^<>]+)>", value)):
         yield from _of_url(match[1], Rank.LINK, {"source": "header", "header": name}, start="<")
 
 

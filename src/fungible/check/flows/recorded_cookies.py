@@ -40,7 +40,7 @@ def deletes(cookie: SetCookie, date: str | None) -> bool:
 
 def _seconds(date: str | None) -> float | None:
     try:
-        return None if date is None else email.utils.parsedate_to_datetime(date.replace("-", " ")).timestamp()
+        return None if date is None else email.utils.parsedate_to_datetime(date[:64].replace("-", " ")).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
 

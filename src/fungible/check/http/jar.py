@@ -21,7 +21,7 @@ class SetCookie:
         if re.fullmatch(r"-?[0-9]+", max_age):
             return max_age.startswith("-") or not max_age.strip("0")
         try:
-            at = email.utils.parsedate(self.attributes.get("expires", ""))
+            at = email.utils.parsedate(self.attributes.get("expires", "")[:64])
         except (ValueError, TypeError, IndexError):
             return False
         # Field by field: no year is too early or too late to be compared.

@@ -15,6 +15,7 @@ from html.parser import HTMLParser
 from typing import Any, cast
 
 from fungible.check.http.jar import read_set_cookie
+from fungible.check.http.pages import feed
 from fungible.check.model import Answer
 
 Places = dict[str, Counter[str]]
@@ -284,8 +285,7 @@ def _named(tag: str, attributes: dict[str, str | None]) -> str:
 
 def _markup(text: str) -> _Parsed:
     parser = _Markup()
-    parser.feed(text)
-    parser.close()
+    feed(parser, text)
     return _frozen(parser.found)
 
 
