@@ -201,8 +201,8 @@ async def test_arguments_by_any_name_and_of_any_number_make_one_key_in_any_order
         async def find(self, *numbers: int, **options: Any) -> Any:
             return [numbers, options]
 
-        @cache.cached(ttl_s=60)
         @staticmethod
+        @cache.cached(ttl_s=60)
         async def lists(*numbers: int, **options: Any) -> Any:
             return [numbers, options]
 

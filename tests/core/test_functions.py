@@ -56,7 +56,7 @@ class Generating:
 DECORATORS: dict[str, Callable[[Any], Any]] = {
     "@limited": limited(Limiter(MemoryStore(), instances=1), per_hour("calls", 9, on_unavailable="closed")),
     "@idempotent": idempotent(IdempotencyKeys(MemoryStore(), instances=1), key="{number}", name="named"),
-    "@cached": cached(Cache(MemoryStore(), instances=1), ttl_s=9, key="{number}"),
+    "@cached": cached(Cache(MemoryStore(), instances=1), ttl_s=9, key="{number}", name="named"),
 }
 
 

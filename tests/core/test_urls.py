@@ -177,8 +177,9 @@ def test_a_file_may_have_an_at_sign_in_its_name() -> None:
 
 def test_what_python_shows_of_a_url_has_no_secrets() -> None:
     url = parse_home_url("redis://ada:open-sesame@host:6379/0?sentinel_password=open-sesame")
-    assert repr(url) == "<HomeURL redis://host:6379/0>"
-    assert "open-sesame" not in f"{url} {[url]} {url!r}"
+    assert "'host', 6379" in repr(url)
+    for secret in ("ada", "open-sesame"):
+        assert secret not in f"{url} {[url]} {url!r}"
 
 
 @settings(deadline=None)
