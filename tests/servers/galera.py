@@ -109,7 +109,8 @@ class GaleraServers:
         return self.first.url
 
     def run_sql(self, sql: str) -> str:
-        """Runs SQL on the first node; what it has changed is seen on both then."""
+        """Runs SQL on the first node, by what was written through either; what it has changed is seen on both then."""
+        self.first.settle()
         rows = self.first.run_sql(sql)
         self.second.settle()
         return rows
