@@ -16,6 +16,7 @@ from fungible.core.forks import tell_children
 
 PATIENCE_S: Final = 30.0
 CLOSES_WITHIN_S: Final = 5.0
+SLICE_S: Final = 0.25
 T = TypeVar("T")
 
 
@@ -158,13 +159,24 @@ def _hand_over(loop: AbstractEventLoop, call: _Call, coroutine: Coroutine[Any, A
         raise BridgeError("the event loop was closed, because this process ends") from None
     finished = False
     try:
-        finished = call.done.acquire(timeout=timeout_s)
+        finished = _acquired(call.done, timeout_s)
     finally:
         if not finished:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_cancel, call)
     if not finished:
         raise TimeoutError(f"no result within {timeout_s:g} s")
+
+
+def _acquired(done: threading.Lock, timeout_s: float) -> bool:
+    """Waits for a lock, in slices: a signal that comes just before a wait begins is noticed only when the wait is over."""
+    left_s = timeout_s
+    while left_s > 0:
+        slice_s = min(left_s, SLICE_S)
+        if done.acquire(timeout=slice_s):
+            return True
+        left_s -= slice_s
+    return False
 
 
 def _begin(loop: AbstractEventLoop, call: _Call, coroutine: Coroutine[Any, Any, Any]) -> None:
