@@ -39,6 +39,7 @@ EXTRA_OF = {
 # Of the application that uses Fungible: it has them, or it would not import the module.
 OF_THE_APPLICATION = {
     "adapters": {"asgiref", "django", "fastapi", "flask", "litestar", "starlette", "werkzeug"},
+    "cache": {"pydantic"},  # only where a function's annotation names one of its models
     "check/suites": {"pytest", "_pytest", "requests"},
     "idempotency/sql": {"sqlalchemy"},
     "tokens": {"nacl"},  # optional: without it, cryptography does the same more slowly
