@@ -34,6 +34,10 @@ def is_shared(headers: Iterable[Header], *, now: float) -> bool:
         now: In Unix seconds.
     Source: RFC 9111 sections 3 and 4.2.1, RFC 9213 section 2.
     """
+    headers = [*headers]
+    names = b"\n".join([name for name, _ in headers]).lower()
+    if b"control" not in names and b"expires" not in names:
+        return False  # as with most responses
     control: list[str] = []
     expires = ""
     for name, value in headers:

@@ -38,6 +38,7 @@ from fungible.stores.contract import Store
 from fungible.stores.errors import StoreUnavailableError
 from fungible.stores.postures import Home
 
+VARY: Final = b"vary"
 SERVED: Final = frozenset({"http", "websocket"})
 TRY_AGAIN_LATER: Final = 1013
 """The WebSocket close code for a server that can't serve now. Source: the IANA registry of close codes."""
@@ -160,7 +161,9 @@ class SessionMiddleware:
             await self.refuse(scope, send, error)
             return
         if exchange.begun:
-            session.finish(kept=exchange.refused or await self.save_late(session))
+            # Most requests have nothing left: they are spared a coroutine.
+            unchanged = exchange.refused or not (session.may_have_changed or session.state.ended)
+            session.finish(kept=unchanged or await self.save_late(session))
 
     def _visitor(self, *, read_only: str = "") -> Session:
         """The session of who has none."""
@@ -212,9 +215,19 @@ class _Exchange(Struct, eq=False):
                 await self.send(message)
             return
         session, set_cookie = self.session, None
-        if not session.is_untouched:
+        if not session.is_untouched and may_answer(session, self.middleware):
+            sessions, now = self.middleware.sessions, self.middleware.now()
+            # Read more than once, and an application may send an iterator.
+            headers: list[Header] = message.setdefault("headers", [])
+            if not isinstance(headers, list):  # pyright: ignore[reportUnnecessaryIsInstance]
+                headers = message["headers"] = list(headers)
+            shared = is_shared(headers, now=now)
             try:
-                set_cookie = await self.saved(message)
+                # A longer life and a fresh copy can wait for a response that is this visitor's alone. The rest is written
+                # first: once the client has its answer, its next request may reach another instance.
+                if not shared or session.is_changed:
+                    await sessions.write(session)
+                    set_cookie = sessions.set_cookie(session)
             except StoreUnavailableError as error:
                 # Whatever the application did, its answer would promise a session that may not be kept.
                 self.begun = self.refused = True
@@ -222,30 +235,17 @@ class _Exchange(Struct, eq=False):
                 session.read_only = "as its request was refused: its store is away"
                 await self.middleware.refuse(self.scope, self.send, error)
                 return
+            if shared and set_cookie is not None:
+                sessions.notice("made_private", cache_control=header(headers, b"cache-control") or "by another field")
         self.begun = session.answered = True
         if session.accessed or set_cookie is not None:
             message = with_session_headers(message, set_cookie)
         await self.send(message)
 
-    async def saved(self, message: Message) -> str | None:
-        """Writes what was changed, and gives the cookie that the response needs.
 
-        Written first: once the client has its answer, its next request may reach another instance.
-        """
-        session, sessions, now = self.session, self.middleware.sessions, self.middleware.now()
-        # Read more than once, and an application may send an iterator.
-        headers: list[Header] = message.setdefault("headers", [])
-        if not isinstance(headers, list):  # pyright: ignore[reportUnnecessaryIsInstance]
-            headers = message["headers"] = list(headers)
-        if may_write(session, sessions.settings, now):
-            if is_shared(headers, now=now) and not session.is_changed:
-                # A longer life and a fresh copy can wait for a response that is this visitor's alone.
-                return None
-            await sessions.write(session)
-        set_cookie = sessions.set_cookie(session)
-        if set_cookie is not None and is_shared(headers, now=now):
-            sessions.notice("made_private", cache_control=header(headers, b"cache-control") or "by another field")
-        return set_cookie
+def may_answer(session: Session, middleware: SessionMiddleware) -> bool:
+    """Whether there could be something to write, or a cookie to be sent. Most requests only read, and are spared it."""
+    return session.state.clear_due or may_write(session, middleware.sessions.settings, middleware.now())
 
 
 def cookie_header(scope: Scope) -> str:
@@ -265,6 +265,11 @@ def with_session_headers(message: Message, set_cookie: str | None) -> Message:
         headers = [field for field in headers if field[0].lower() not in changes]
         headers += [(name, value) for name, value in changes.items() if value is not None]
         headers.append((b"set-cookie", set_cookie.encode("latin-1")))
-    if not {"cookie", "*"} & {*list_members(headers, b"vary")}:
-        headers.append((b"vary", b"Cookie"))
+    for name, _ in headers:
+        if len(name) == len(VARY) and name.lower() == VARY:
+            if not {"cookie", "*"} & {*list_members(headers, VARY)}:
+                headers.append((VARY, b"Cookie"))
+            break
+    else:
+        headers.append((VARY, b"Cookie"))
     return {**message, "headers": headers}
