@@ -27,5 +27,6 @@ async def test_i4_of_two_nodes_that_are_asked_at_once_one_takes_effect(galera_se
             for instance in (one, other):
                 while (again := await order(instance.app, key)).status_code != 201:
                     assert again.status_code in {409, 503}
-                assert again.headers["idempotent-replayed"] == "true"
+                # Where neither of the first two got through, this is the first that did.
+                assert instance is one or again.headers["idempotent-replayed"] == "true"
         assert one.kept.effects() == one.kept.rows() == KEYS

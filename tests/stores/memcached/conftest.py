@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(memcached_server: "MemcachedServer") -> "Iterator[MemcachedServer]":
+    # What other tests have left open would be counted among a test's own connections.
+    memcached_server.kill()
     memcached_server.revive()
     memcached_server.reset()
     yield memcached_server
