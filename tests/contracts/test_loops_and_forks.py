@@ -188,10 +188,12 @@ def test_a_feed_that_was_followed_before_a_fork_is_followed_in_both_processes(ba
     loop.run_until_complete(told(b"parent"))
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
-    loop.run_until_complete(store.aclose())
-    for task in asyncio.all_tasks(loop):
+    # First who follows: it would open a connection again, which nobody closes.
+    following = asyncio.all_tasks(loop)
+    for task in following:
         task.cancel()
-    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.gather(*following, return_exceptions=True))
+    loop.run_until_complete(store.aclose())
     loop.close()
 
 
