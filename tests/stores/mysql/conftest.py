@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def server(mariadb_server: "MariaDBServer") -> "Iterator[MariaDBServer]":
+    # What other tests have left open would be counted among a test's own connections.
+    mariadb_server.kill()
     mariadb_server.revive()
     mariadb_server.reset()
     yield mariadb_server
