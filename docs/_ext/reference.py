@@ -20,19 +20,12 @@ from sphinx.application import Sphinx
 
 from fungible.check import model
 from fungible.check.findings import fixes
+from fungible.check.findings.kinds import KINDS
 from fungible.cli.main import build_parser
 from fungible.doctor.report import all_findings
 from fungible.stores.needs import NEEDS
 
 MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
-FRAMEWORKS = {
-    "django": "Django",
-    "flask": "Flask",
-    "fastapi": "FastAPI and Starlette",
-    "express": "Express",
-    "spring": "Spring",
-    "php": "PHP, Laravel, Symfony",
-}
 WORDS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "true or false", Any: "anything"}
 
 
@@ -189,19 +182,15 @@ def findings() -> str:
 
 
 def finding(kind: model.Kind) -> str:
-    """One kind: what it means, and what mends it, in general and by framework."""
-    general = fixes.fix_for(kind, "")
+    """One kind: what it means, and what mends it, in general and by framework; `fungible explain` prints the same."""
+    about = KINDS[kind]
     parts = [
         f"## {kind}",
-        f"**{fixes.TITLE[kind]}.** {fixes.SEVERITY[kind]}.",
-        prose(fixes.WHAT[kind]),
-        f"*The way out.* {prose(general)}",
+        f"**{about.title}.** {about.severity}.",
+        prose(about.what),
+        f"*The way out.* {prose(about.fix)}",
     ]
-    rows = [
-        [name, prose(fixes.fix_for(kind, framework))]
-        for framework, name in FRAMEWORKS.items()
-        if fixes.fix_for(kind, framework) != general
-    ]
+    rows = [[name, prose(fix)] for name, fix in fixes.fixes_by_framework(kind)]
     if rows:
         parts.append(table(["framework", "the way out there"], rows))
     return "\n\n".join(parts)

@@ -27,7 +27,7 @@ def test_every_kind_has_severity_title_meaning_and_a_docs_entry(kind: Kind):
     assert "\n" not in TITLE[kind]
     assert len(TITLE[kind]) <= 60
     assert WHAT[kind].endswith(".")
-    assert docs_for(kind) == f"reference/findings#{kind}"
+    assert docs_for(kind) == f"fungible explain {kind}"
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 
 from fungible import __version__
-from fungible.cli import check, doctor, keys, storage
+from fungible.cli import check, doctor, explain, keys, storage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fungible {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check.add_parser(commands)
+    explain.add_parser(commands)
     doctor.add_parser(commands)
     keys.add_parser(commands)
     storage.add_parser(commands)

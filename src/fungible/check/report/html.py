@@ -5,20 +5,12 @@ import hashlib
 from collections.abc import Iterable
 from importlib.resources import files
 
-from fungible.check.findings.fixes import WHAT
+from fungible.check.findings.fixes import FRAMEWORKS, WHAT
 from fungible.check.model import Finding, FlowRun, Question, Report, ScheduleRun
 from fungible.check.report.lanes_html import graph_width, witness_html
 from fungible.check.report.markup import escaped, escaped_lines, prose
 from fungible.check.report.words import SCHEDULE_WORDS, by_severity, count, duration, headline, origin, setting
 
-_FRAMEWORKS = {
-    "django": "Django",
-    "flask": "Flask",
-    "fastapi": "FastAPI",
-    "express": "Express",
-    "spring": "Spring",
-    "php": "PHP",
-}
 _MARKS = {"yes": "✓", "no": "✗", "not exercised": "–"}
 
 
@@ -68,7 +60,7 @@ def _style(findings: Iterable[Finding]) -> str:
 
 
 def _masthead(report: Report, word: str, sentence: str) -> str:
-    framework = _FRAMEWORKS.get(report.framework, report.framework)
+    framework = FRAMEWORKS.get(report.framework, report.framework)
     command = f"<code>{escaped(report.command)}</code>" if report.command else ""
     about = f'<p class="command">{command} {escaped(framework)}</p>' if command or framework else ""
     notes = "".join(f'<p class="note">{prose(note)}</p>' for note in report.notes)
