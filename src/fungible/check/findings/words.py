@@ -1,16 +1,14 @@
 """Puts what was found into words: witness, evidence, what was expected and seen, the way out."""
 
-import html
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from fungible.check.findings.curl import curl
+from fungible.check.findings.differences import body_instead, both, sides
 from fungible.check.findings.fixes import SEVERITY, TITLE, docs_for, fix_for
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import Finding, Kind, Severity, WitnessRequest
-from fungible.check.oracle.noise import Difference
-from fungible.check.runs.ground import Ground, answer_words
+from fungible.check.runs.ground import answer_words
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.schedules.drain import Dropped
@@ -22,10 +20,6 @@ from fungible.check.witness.witness import TIMES
 
 _COOKIE_LIMIT = 4096
 """Bytes of name, value and attributes that a user agent must support, and browsers keep to (RFC 6265 section 6.1)."""
-_OPENING = re.compile(r"<(head|style|script)\b|<")
-_UNSEEN = ("head", "style", "script")
-_MOST_SHOWN = 200
-"""Characters of an answer's text."""
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -39,7 +33,7 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
     witness = found.witness
     kind = found.diagnosis.kind
     difference = witness.found.differences[0]
-    expected, saw = _both(difference, witness.ground.control.outcomes[-1], witness.found.outcome)
+    expected, saw = both(difference, witness.ground.control.outcomes[-1], witness.found.outcome)
     return Finding(
         kind=kind,
         severity=_severity(kind, witness.ground.control.outcomes[-1], witness.found.outcome),
@@ -50,7 +44,7 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         title=TITLE[kind],
         expected=expected,
         saw=saw,
-        witness=requests(witness.found.trace, witness.ground, subject.conditions.host, broken=witness.found.at),
+        witness=requests(witness.found.trace, subject.conditions.host, broken=witness.found.at, said=(expected, saw)),
         evidence=(*found.diagnosis.evidence, *body_instead(difference, witness.found.outcome)),
         fix=fix_for(kind, framework),
         docs=docs_for(kind),
@@ -58,47 +52,6 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         shown=f"{witness.broke} of {TIMES}",
         also=tuple(found.also),
     )
-
-
-def _both(difference: Difference, control: Outcome, broken: Outcome) -> tuple[str, str]:
-    """What one instance answers and what was seen, from the place that tells most."""
-    one, other = answer_words(control.answer), answer_words(broken.answer)
-    if one != other:
-        return one, other
-    if difference.place == "expect":
-        return one, difference.saw
-    return f"{one}, {difference.place}: {difference.expected}", f"{other}, {difference.place}: {difference.saw}"
-
-
-def body_instead(difference: Difference, broken: Outcome) -> tuple[str, ...]:
-    """What came in place of a text that the step expects: an answer that only lacks something tells little."""
-    answer = broken.answer
-    if difference.place != "expect" or not answer.status or answer.error or not difference.saw.startswith("the body"):
-        return ()
-    text = plain_text(answer.text)
-    words = f"{text[:_MOST_SHOWN].rstrip()} ..." if len(text) > _MOST_SHOWN else text
-    return (f"the body has {len(answer.body)} bytes" + (f": {words}" if words else ""),)
-
-
-def plain_text(page: str) -> str:
-    """What a page says, without markup."""
-    shown: list[str] = []
-    at = 0
-    ends = dict.fromkeys((*(f"</{name}>" for name in _UNSEEN), ">"), 0)
-    """Where each ending comes next; below 0 where none does, and none is looked for again."""
-    while (tag := _OPENING.search(page, at)) is not None:
-        shown.append(page[at : tag.start()])
-        for ending in (f"</{tag[1]}>", ">"):
-            if 0 <= ends.get(ending, -1) < tag.end():
-                ends[ending] = page.find(ending, tag.end())
-            if ends.get(ending, -1) >= 0:
-                at = ends[ending] + len(ending)
-                break
-        else:
-            at = tag.start()
-            break
-    shown.append(page[at:])
-    return " ".join(html.unescape(" ".join(shown)).split())
 
 
 def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:
@@ -110,9 +63,14 @@ def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:
 
 
 def requests(
-    trace: Trace, ground: Ground | None, host: str, *, broken: int | None, events: Sequence[str] = ()
+    trace: Trace,
+    host: str,
+    *,
+    broken: int | None,
+    events: Sequence[str] = (),
+    said: tuple[str, str] = ("", ""),
 ) -> tuple[WitnessRequest, ...]:
-    """The requests of a run, each with its instance and what one instance alone answers."""
+    """The requests of a run, each with its instance; `said` is what was expected and seen where it broke."""
     rows: list[WitnessRequest] = []
     kills = 0
     pending = ""
@@ -122,7 +80,6 @@ def requests(
         event = events[at] if at < len(events) else ""
         if at and trace.outcomes[at - 1].move.with_next:
             event = "at the same moment as the one above"
-        control = ground.control.outcomes[at] if ground is not None and at < len(ground.control.outcomes) else None
         rows.append(
             WitnessRequest(
                 instance=name,
@@ -130,8 +87,8 @@ def requests(
                 method=move.step.method.upper(),
                 path=outcome.request.target if outcome.request is not None else move.step.path,
                 curl=curl(move, outcome.request, name, host) if outcome.request is not None else "",
-                answered=answer_words(outcome.answer),
-                expected=_expected(control, outcome) if at == broken else "",
+                answered=(said[1] if at == broken else "") or answer_words(outcome.answer),
+                expected=said[0] if at == broken else "",
                 event=pending or event,
                 broken=at == broken,
             )
@@ -141,13 +98,6 @@ def requests(
             pending = f"kill -9 {name}, wipe its disk"
             kills += 1
     return tuple(rows)
-
-
-def _expected(control: Outcome | None, outcome: Outcome) -> str:
-    if control is None:
-        return ""
-    words = answer_words(control.answer)
-    return words if words != answer_words(outcome.answer) else f"{words}, with another body"
 
 
 def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
@@ -161,6 +111,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         ),
         len(outcomes) - 1,
     )
+    expected, saw = sides(doubled.difference)
     events = [
         "the same request again, with the same Idempotency-Key" if outcome.move.aside else "" for outcome in outcomes
     ]
@@ -172,9 +123,9 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         writer=doubled.step.id,
         schedule="repeat",
         title=TITLE["unsafe-repeat"],
-        expected=f"{doubled.difference.place}: {doubled.difference.expected}",
-        saw=f"{doubled.difference.place}: {doubled.difference.saw}",
-        witness=requests(doubled.trace, None, subject.conditions.host, broken=last, events=events),
+        expected=expected,
+        saw=saw,
+        witness=requests(doubled.trace, subject.conditions.host, broken=last, events=events, said=(expected, saw)),
         evidence=(f"{doubled.step.method} {doubled.step.path} sent twice with one Idempotency-Key took effect twice",),
         fix=fix_for("unsafe-repeat", framework),
         docs=docs_for("unsafe-repeat"),
@@ -187,7 +138,7 @@ def from_raced(raced: Raced, subject: Subject, framework: str) -> Finding:
     """A pair of requests that must not meet."""
     kind: Kind = "revived-session" if raced.revived else "lost-update"
     difference = raced.found.differences[0]
-    expected, saw = _both(difference, raced.ground.control.outcomes[raced.found.at], raced.found.outcome)
+    expected, saw = both(difference, raced.ground.control.outcomes[raced.found.at], raced.found.outcome)
     pair = f"{raced.first.method} {raced.first.path} and {raced.second.method} {raced.second.path}"
     return Finding(
         kind=kind,
@@ -199,7 +150,7 @@ def from_raced(raced: Raced, subject: Subject, framework: str) -> Finding:
         title=TITLE[kind],
         expected=expected,
         saw=saw,
-        witness=requests(raced.found.trace, raced.ground, subject.conditions.host, broken=raced.found.at),
+        witness=requests(raced.found.trace, subject.conditions.host, broken=raced.found.at, said=(expected, saw)),
         evidence=(
             f"{pair} of one visitor at the same moment: the outcome is that of neither order",
             f"seen in {raced.times} of {raced.attempts} attempts",
@@ -282,7 +233,7 @@ def _cookie(subject: Subject, kind: Kind, at: int, said: tuple[str, str], framew
         title=TITLE[kind],
         expected=said[0],
         saw=said[1],
-        witness=requests(one, None, subject.conditions.host, broken=0),
+        witness=requests(one, subject.conditions.host, broken=0),
         evidence=("seen in the baseline, on one instance",),
         fix=fix_for(kind, framework),
         docs=docs_for(kind),

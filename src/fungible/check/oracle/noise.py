@@ -39,11 +39,13 @@ _SOME_ITEMS = re.compile(r"[1-9]\d*")
 
 @dataclass(frozen=True)
 class Difference:
-    """One place where an answer is not what one instance gives."""
+    """One place where an answer is not what one instance gives; the numbers say how many values stand there, 0 for none."""
 
     place: str
     expected: str
     saw: str
+    expected_number: int = field(default=1, compare=False)
+    saw_number: int = field(default=1, compare=False)
 
     @property
     def rank(self) -> int:
@@ -104,7 +106,7 @@ class Oracle:
     def differences(self, places: Places) -> list[Difference]:
         """Where an answer is not what one instance gives, most telling first."""
         found = [
-            Difference(place, self._describe(place), _values(places.get(place, Counter())))
+            self._difference(place, places.get(place, Counter()))
             for place in self.places.keys() | places.keys()
             if self._differs(place, places.get(place, Counter()))
         ]
@@ -155,8 +157,9 @@ class Oracle:
             if place.startswith(prefix) and place not in self.noise:
                 self.noise[place] = Noise({values.total(), values.total() + 1}, [], set(values))
 
-    def _describe(self, place: str) -> str:
-        return _values(self.places.get(place, Counter()))
+    def _difference(self, place: str, values: Counter[str]) -> Difference:
+        known = self.places.get(place, Counter())
+        return Difference(place, _values(known), _values(values), known.total(), values.total())
 
 
 def _values(values: Counter[str]) -> str:
