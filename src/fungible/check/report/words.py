@@ -130,6 +130,27 @@ def lanes(witness: Iterable[WitnessRequest]) -> list[str]:
     return sorted(named.union(*(struck(request.event) for request in requests)))
 
 
+def addresses(witness: Iterable[WitnessRequest]) -> str:
+    """What the letters in the commands stand for: `A=http://127.0.0.1:8001 B=http://127.0.0.1:8002, fresh instances`."""
+    used = list(dict.fromkeys(one_line(request.instance) for request in witness))
+    named = " ".join(f"{name}=http://127.0.0.1:{8001 + at}" for at, name in enumerate(used))
+    return f"{named}, or wherever {'instances of yours run' if len(used) > 1 else 'an instance of yours runs'}"
+
+
+def schedules_run(report: Report) -> list[str]:
+    """What each schedule cost: `crash 3 runs 10 s`."""
+    return [
+        f"{run.name} {count(run.runs, 'run')} {duration(run.seconds)}{f' ({one_line(run.note)})' if run.note else ''}"
+        for run in report.schedules
+        if run.runs
+    ]
+
+
+def unrun(report: Report) -> list[str]:
+    """The schedules that did not run, each with the reason: `race: no request changes anything`."""
+    return [f"{run.name}: {run.note or 'no reason is known'}" for run in report.schedules if not run.runs]
+
+
 def struck(event: str) -> set[str]:
     """The instances that an event kills, stops or wipes."""
     if not re.search(r"\b(?:kill|wipe|stop|restart|SIGTERM|SIGKILL)", event, re.IGNORECASE):
