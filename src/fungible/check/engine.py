@@ -13,6 +13,7 @@ from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
 from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions
+from fungible.check.findings.unrun import why_not_run
 from fungible.check.flows.binding import confirm
 from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
 from fungible.check.http.client import send as send_request
@@ -96,7 +97,7 @@ class Check:
         self._findings: list[Finding] = []
         self._notes: list[str] = []
         self._reasons: list[str] = []
-        self._tallies: dict[ScheduleName, _Tally] = {name: _Tally() for name in self.schedules}
+        self._tallies: dict[ScheduleName, _Tally] = {name: _Tally() for name in SCHEDULES}
         self._framework = ""
         self._opened: Opened | None = None
         self._flows = Flows()
@@ -271,8 +272,7 @@ class Check:
 
     def _add(self, name: ScheduleName, finding: Finding) -> None:
         self._findings.append(finding)
-        if name in self._tallies:
-            self._tallies[name].findings += 1
+        self._tallies[name].findings += 1
         self.watcher.found(finding)
 
     def _report(self) -> Report:
@@ -289,9 +289,9 @@ class Check:
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
             not_exercised=tuple(
-                [*not_exercised(self._subjects, ran), *self._flows.not_hit()] if self._subjects else []
+                [*not_exercised(self._subjects, ran, self.schedules), *self._flows.not_hit()] if self._subjects else []
             ),
-            questions=questions(self._findings, self._subjects, ran) if self._subjects else (),
+            questions=questions(self._findings, self._subjects, ran, judged=verdict != "unjudged"),
             reason=reason if verdict == "unjudged" else "",
             notes=(*self._notes, *(self._reasons if verdict != "unjudged" else ())),
             command=self.command,
@@ -309,7 +309,13 @@ class Check:
                 if s.ground is not None
             ),
             schedules=tuple(
-                ScheduleRun(name=name, runs=t.runs, seconds=round(t.seconds, 3), findings=t.findings, note=t.note)
+                ScheduleRun(
+                    name=name,
+                    runs=t.runs,
+                    seconds=round(t.seconds, 3),
+                    findings=t.findings,
+                    note=t.note or ("" if t.runs else why_not_run(name, self.schedules, self._subjects)),
+                )
                 for name, t in self._tallies.items()
             ),
             version=__version__,

@@ -1,7 +1,8 @@
 """The five questions of the statelessness checklist, answered from what was run; and what was not run."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from fungible.check.findings.unrun import why_not_run
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import SCHEDULES, Finding, Question, ScheduleName
 from fungible.check.runs.subject import Subject
@@ -10,9 +11,16 @@ _DATA = frozenset({"in-process-data", "data-on-local-disk", "upload", "job-progr
 
 
 def questions(
+    findings: Sequence[Finding], subjects: Sequence[Subject], ran: frozenset[ScheduleName], *, judged: bool = True
+) -> tuple[Question, ...]:
+    """Each question with yes, no or not exercised, and why; where nothing could be `judged`, those alone that findings answer."""
+    asked = _questions(findings, subjects, ran)
+    return asked if judged else tuple(question for question in asked if question.answer == "no")
+
+
+def _questions(
     findings: Sequence[Finding], subjects: Sequence[Subject], ran: frozenset[ScheduleName]
 ) -> tuple[Question, ...]:
-    """Each question with yes, no or not exercised, and why."""
     return (
         _answer(
             "Is all context in the request?",
@@ -96,7 +104,9 @@ def _has_write(subjects: Sequence[Subject]) -> bool:
     return any(not step.safe for subject in subjects for step in subject.flow.steps)
 
 
-def not_exercised(subjects: Sequence[Subject], ran: frozenset[ScheduleName]) -> list[str]:
+def not_exercised(
+    subjects: Sequence[Subject], ran: frozenset[ScheduleName], asked: Collection[ScheduleName] = SCHEDULES
+) -> list[str]:
     """What the flows do not touch, so that silence about it means nothing."""
     steps = [step for subject in subjects for step in subject.flow.steps]
     outcomes = [
@@ -107,13 +117,17 @@ def not_exercised(subjects: Sequence[Subject], ran: frozenset[ScheduleName]) -> 
         rows.append("no request that changes something (POST, PUT, PATCH, DELETE)")
     if not any(step.files or step.body_base64 for step in steps):
         rows.append("no upload of a file")
-    if not any(outcome.answer.status in {401, 403, 404, 409, 410, 422, 423, 429} for outcome in outcomes):
+    if outcomes and not any(outcome.answer.status in {401, 403, 404, 409, 410, 422, 423, 429} for outcome in outcomes):
         rows.append(
             "no negative step: nothing that must be refused (a signed-out session, a wrong password, an attempt over a limit)"
         )
-    if not _has_session(subjects):
+    if outcomes and not _has_session(subjects):
         rows.append("no sign-in")
     if len({step.visitor for step in steps}) == 1:
         rows.append("only one visitor: nothing that one person writes and another reads")
-    rows += [f"the schedule {name} was not run" for name in SCHEDULES if name not in ran]
+    rows += [
+        f"the schedule {name} was not run: {why_not_run(name, asked, subjects)}"
+        for name in SCHEDULES
+        if name not in ran
+    ]
     return rows

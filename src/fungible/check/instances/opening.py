@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.resets import Resets
 from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
 from fungible.check.isolation.disks import Layout, probe
@@ -74,7 +75,7 @@ def open_pool(
     endings.add(pool.close)
     return Opened(
         pool,
-        outside.reset if target.reset else None,
+        Resets(outside.reset, pool) if target.reset else None,
         f"level {isolation.level}: {isolation.why}",
         isolation.level,
         isolation.common_randomness,

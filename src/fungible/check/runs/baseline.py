@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from fungible.check.errors import UnjudgedError
 from fungible.check.runs.ground import Ground, answer_words
+from fungible.check.runs.logs import Logs, failed
 from fungible.check.runs.names import candidates
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
@@ -25,16 +26,18 @@ def establish(subject: Subject) -> list[str]:
     if not subject.flow.steps:
         raise UnjudgedError(f"the flow {subject.flow.name!r} has no step")
     notes: list[str] = []
-    first = _run_fresh(subject, _as_recorded, notes)
-    _refuse_unmet(subject, first)
+    logs = Logs()
+    first = _run_fresh(subject, _as_recorded, notes, logs)
+    _refuse_unmet(subject, first, logs)
     notes += _departures(first)
+    notes += _failures(first, logs)
     statuses = {outcome.move.step.id: outcome.answer.status for outcome in first.outcomes}
     named = subject.conditions.names
-    second = _run_fresh(subject, lambda outcome: outcome.answer.status == statuses[outcome.move.step.id], notes)
+    second = _run_fresh(subject, lambda outcome: outcome.answer.status == statuses[outcome.move.step.id], notes, logs)
     if subject.conditions.names != named:
         # The names were not yet unique in the first run: both runs of the baseline are to be alike.
         first = subject.run(subject.moves)
-    _refuse_unrepeatable(subject, first, second)
+    _refuse_unrepeatable(subject, first, second, logs)
     subject.ground = Ground(subject.moves, first, subject.conditions.host)
     subject.ground.learn(second)
     subject.conditions = replace(subject.conditions, timeout_s=_patience(first, second), poll_s=_polls(first, second))
@@ -58,9 +61,9 @@ def _polls(*traces: Trace) -> dict[str, float]:
     return found
 
 
-def _run_fresh(subject: Subject, good: Callable[[Outcome], bool], notes: list[str]) -> Trace:
+def _run_fresh(subject: Subject, good: Callable[[Outcome], bool], notes: list[str], logs: Logs) -> Trace:
     """One run; where a step is not good because a name is taken, with that name made unique."""
-    trace = subject.run(subject.moves)
+    trace = subject.run(subject.moves, look=logs.look)
     for _ in range(_MOST_NAMES):
         at = _first_bad(trace, good)
         if at is None or trace.outcomes[at].answer.error is not None:
@@ -103,7 +106,7 @@ def _renamed(subject: Subject, at: int, good: Callable[[Outcome], bool]) -> Trac
     return None
 
 
-def _refuse_unmet(subject: Subject, trace: Trace) -> None:
+def _refuse_unmet(subject: Subject, trace: Trace, logs: Logs) -> None:
     for outcome in trace.outcomes:
         why = outcome.unmet or (
             f"it needs {{{{{outcome.unbound}}}}}, which no earlier step gave" if outcome.unbound else None
@@ -112,12 +115,12 @@ def _refuse_unmet(subject: Subject, trace: Trace) -> None:
             raise UnjudgedError(
                 f"one instance alone does not do what the flow {subject.flow.name!r} expects: step {outcome.move.step.id} "
                 f"({outcome.move.step.method} {outcome.move.step.path}) was answered {_answered_words(outcome, why)}. "
-                "Mend the step or what it expects: a flow must pass on one instance before several can be judged"
+                f"Mend the step or what it expects: a flow must pass on one instance before several can be judged{logs.words(outcome.move.step.id)}"
             )
     if all(outcome.answer.error is not None or outcome.answer.status >= 500 for outcome in trace.outcomes):
         worst = trace.outcomes[0]
         raise UnjudgedError(
-            f"one instance alone answers every step of the flow {subject.flow.name!r} with an error ({worst.move.step.id}: {answer_words(worst.answer)})"
+            f"one instance alone answers every step of the flow {subject.flow.name!r} with an error ({worst.move.step.id}: {answer_words(worst.answer)}){logs.words(worst.move.step.id)}"
         )
 
 
@@ -126,14 +129,14 @@ def _answered_words(outcome: Outcome, why: str) -> str:
     return words if why in words else f"{words}: {why}"
 
 
-def _refuse_unrepeatable(subject: Subject, first: Trace, second: Trace) -> None:
+def _refuse_unrepeatable(subject: Subject, first: Trace, second: Trace, logs: Logs) -> None:
     """A second run that misses its expectations may do so only where nothing hangs on it."""
     for one, other in zip(first.outcomes, second.outcomes, strict=True):
         if other.unbound is not None or (other.unmet is not None and _hangs_on(one, other)):
             raise UnjudgedError(
                 f"the flow {subject.flow.name!r} does not do the same twice on one instance: step {other.move.step.id} was answered "
                 f"{answer_words(one.answer)}, then {answer_words(other.answer)}. An earlier run has left something behind: use {{{{run}}}} in names "
-                "that must be new, or give `reset` commands that clean the backing services"
+                f"that must be new, or give `reset` commands that clean the backing services{logs.words(other.move.step.id)}"
             )
 
 
@@ -151,6 +154,15 @@ def _departures(trace: Trace) -> list[str]:
         f"{outcome.move.step.id} answers {outcome.answer.status} here and {outcome.move.step.recorded_status} in the recording; judged is what happens here"
         for outcome in trace.outcomes
         if not _as_recorded(outcome)
+    ]
+
+
+def _failures(trace: Trace, logs: Logs) -> list[str]:
+    """Errors that one instance alone answers with, and that no step forbids: compared like any answer, but seldom meant."""
+    return [
+        f"{outcome.move.step.id} is answered {answer_words(outcome.answer)} by one instance alone{logs.words(outcome.move.step.id)}"
+        for outcome in trace.outcomes
+        if failed(outcome.answer) and outcome.unbound is None
     ]
 
 
