@@ -34,7 +34,10 @@ class Body:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. `secured` names the security schemes of which one is required; empty: none."""
+    """One method of one path. `secured` names the security schemes of which one is required; empty: none.
+
+    `identifier` is its `operationId`.
+    """
 
     method: str
     path: str
@@ -43,6 +46,7 @@ class Operation:
     answer: Schema | None
     location: bool
     secured: tuple[str, ...]
+    identifier: str = ""
 
     @property
     def title(self) -> str:
@@ -151,7 +155,9 @@ def _operation(
         if not alternatives or any(not one for one in alternatives)
         else tuple(str(name) for one in alternatives for name in one)
     )
-    return Operation(method.upper(), path, tuple(parameters), body, answer, location, secured)
+    identifier = given.get("operationId")
+    named = identifier if isinstance(identifier, str) else ""
+    return Operation(method.upper(), path, tuple(parameters), body, answer, location, secured, named)
 
 
 def _list(value: Any) -> list[Any]:

@@ -12,7 +12,7 @@ import msgspec
 
 from fungible.check.flows.api_operations import Api, Operation, Parameter, Schema
 from fungible.check.flows.api_values import Chooser, is_file, kind_of
-from fungible.check.flows.har import step_name
+from fungible.check.flows.step_names import operation_name, step_name
 from fungible.check.flows.values import is_id_key, stem
 from fungible.check.model import Capture, FilePart, Flow, Step
 
@@ -155,11 +155,11 @@ class FlowMaker:
         return path
 
     def _id(self, operation: Operation, suffix: str) -> str:
-        base = (
+        base = operation_name(operation.identifier, operation.method, operation.path) or (
             step_name(operation.method, re.sub(r"\{[^{}]*\}", "1", operation.path))
             + ("-item" if operation.path.endswith("}") else "")
-            + suffix
         )
+        base += suffix
         name, count = base, 1
         while name in self.used:
             count += 1

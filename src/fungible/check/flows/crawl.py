@@ -3,7 +3,7 @@
 import json
 import re
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from fungible.check.flows.form_filling import (
     means_sign_in,
     query_of,
 )
-from fungible.check.flows.har import Names, step_name
 from fungible.check.flows.html_forms import Form, Link, read_page
 from fungible.check.flows.recorded_cookies import take_cookies
+from fungible.check.flows.step_names import Names, button_words, step_name
 from fungible.check.flows.values import varies
 from fungible.check.http.jar import Jar
 from fungible.check.model import Answer, Exchange, Step
@@ -93,8 +93,8 @@ class _Walk:
     def _full(self) -> bool:
         return len(self._exchanges) >= self._limit - _RESERVED
 
-    def _step(self, method: str, target: str, *, prefix: str = "", **given: Any) -> Answer:
-        name = self._names.unique(prefix + step_name(method, target))
+    def _step(self, method: str, target: str, *, prefix: str = "", by: _Choice | None = None, **given: Any) -> Answer:
+        name = self._names.unique(prefix + _name(method, target, by, given))
         step = cast(Callable[..., Step], Step)(id=name, method=method, path=target, **given)
         answer = self._send(step)
         if "headers" not in given:
@@ -243,7 +243,7 @@ class _Walk:
         if form.method == "GET":
             self._visit(choice.target.partition("?")[0] + "?" + query_of(fields["form"]))
             return
-        answer = self._step("POST", choice.target, **fields)
+        answer = self._step("POST", choice.target, by=choice, **fields)
         posted = len(self._exchanges)
         self._look_after_post(choice, answer)
         last = self._followed(choice.target, answer)
@@ -286,9 +286,9 @@ class _Walk:
             return
         old = self._jar.header(private)
         if choice.form is not None and choice.form.method == "POST":
-            answer = self._step("POST", choice.target, **filled(choice.form, self._account))
+            answer = self._step("POST", choice.target, by=choice, **filled(choice.form, self._account))
         else:
-            answer = self._step("GET", choice.target)
+            answer = self._step("GET", choice.target, by=choice)
         if len(self._exchanges) < self._limit - 2:
             self._followed(choice.target, answer, room=room - 2)
         if len(self._exchanges) < self._limit:
@@ -304,6 +304,15 @@ class _Walk:
         new = [one for one in later if one.step.path not in before]
         named = [one for one in new or later if self._account.user and self._account.user in one.answer.text]
         return (named or new or later or self._exchanges)[0].step.path
+
+
+def _name(method: str, target: str, by: _Choice | None, given: Mapping[str, Any]) -> str:
+    """What a step is called that was taken because of a choice."""
+    if by is not None and by.kind in {"register", "sign-in", "sign-out"}:
+        return by.kind
+    form = by.form if by is not None else None
+    button = button_words(form, given.get("form") or {}) if form is not None else ""
+    return step_name(method, target, button=button, body=given)
 
 
 def _lists(answer: Answer) -> bool:

@@ -12,8 +12,9 @@ from typing import cast
 from fungible.check.errors import CheckFileError
 from fungible.check.flows.har_body import PLACEHOLDER, body_of
 from fungible.check.flows.har_entries import Entry, as_dict, read_entries
+from fungible.check.flows.html_forms import Form, read_page
 from fungible.check.flows.recorded_cookies import Sent, explain
-from fungible.check.flows.values import varies
+from fungible.check.flows.step_names import Names, button_words, step_name
 from fungible.check.model import Exchange, Step
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
@@ -67,10 +68,9 @@ def read_har(path: Path) -> Recording:
     ]
     first, chosen = explain([_sent(entry) for entry in kept])
     host_header = Counter(entry.sent("host") or entry.sent(":authority") or host for entry in kept).most_common(1)[0][0]
-    names = Names()
     exchanges = tuple(
-        Exchange(step=_step(entry, names.unique(_name(entry)), {host, host_header}, cookie), answer=entry.answer)
-        for entry, cookie in zip(kept, chosen, strict=True)
+        Exchange(step=_step(entry, name, {host, host_header}, cookie), answer=entry.answer)
+        for entry, name, cookie in zip(kept, _named(kept), chosen, strict=True)
     )
     return Recording(exchanges, first, host_header, https, tuple(notes))
 
@@ -134,37 +134,35 @@ def _sent(entry: Entry) -> Sent:
     return Sent(entry.target, entry.sent("cookie"), entry.answer, began, ended)
 
 
-def _name(entry: Entry) -> str:
-    """The entry's comment where it is fit for a step id, else a name made from the request."""
-    comment = entry.raw.get("comment")
-    if isinstance(comment, str) and _ID.fullmatch(comment):
-        return comment
-    return step_name(entry.method, entry.target)
+def _named(entries: list[Entry]) -> list[str]:
+    """A step id for each entry: its comment where that is fit for one, else a name from what it does."""
+    names = Names()
+    forms: dict[str, list[Form]] = {}
+    found: list[str] = []
+    for entry in entries:
+        comment = entry.raw.get("comment")
+        fit = isinstance(comment, str) and _ID.fullmatch(comment)
+        found.append(names.unique(comment if fit and isinstance(comment, str) else _name(entry, forms)))
+        if "html" in entry.answer.media_type:
+            for form in read_page(entry.answer.text).forms:
+                action = urllib.parse.urljoin(entry.target, form.action or entry.target)
+                forms.setdefault(urllib.parse.urlsplit(action).path, []).insert(0, form)
+    return found
 
 
-class Names:
-    """Step ids, never one twice."""
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-
-    def unique(self, name: str) -> str:
-        """`name`, or `name-2` and so on where it is taken."""
-        numbered, count = name, 1
-        while numbered in self._used:
-            count += 1
-            numbered = f"{name}-{count}"
-        self._used.add(numbered)
-        return numbered
-
-
-def step_name(method: str, target: str) -> str:
-    """A readable id: `post-cart`, `get-admin-login`, `get-home` for the root."""
-    parts = [urllib.parse.unquote(part) for part in target.partition("?")[0].split("/")]
-    words = [word for part in parts if not varies(part) for word in re.findall(r"[A-Za-z0-9]+", part)]
-    return "-".join([method.lower(), *(word.lower() for word in words[-2:])] if words else [method.lower(), "home"])[
-        :48
-    ]
+def _name(entry: Entry, forms: dict[str, list[Form]]) -> str:
+    """`forms` are those of the pages so far, by the path that they are sent to, the latest first."""
+    if entry.method in _SAFE:
+        return step_name(entry.method, entry.target)
+    body, _ = body_of(as_dict(entry.raw.get("request")).get("postData"), entry.sent("content-type"))
+    sent = as_dict(body.get("form"))
+    fitting = (
+        form
+        for form in forms.get(entry.url.path or "/", ())
+        if form.method == entry.method and set(sent) <= {one.name for one in form.fields}
+    )
+    form = next(fitting, None)
+    return step_name(entry.method, entry.target, button=button_words(form, sent) if form else "", body=body)
 
 
 def _step(entry: Entry, name: str, hosts: set[str], cookie: str | None) -> Step:
