@@ -9,9 +9,10 @@ from rich.text import Text
 from test_reports import CLEAN, FULL, SESSION, UNJUDGED, printed
 
 from fungible.check.model import FlowRun, Report, ScheduleRun
-from fungible.check.report import print_report
+from fungible.check.report import print_report, to_html
 from fungible.check.report.masked import masked_lines
 from fungible.check.report.wrapping import hanging, wrapped
+from fungible.cli.check import _print, _say
 
 
 def flow(*masked: str, name: str = "shop") -> FlowRun:
@@ -153,3 +154,35 @@ def test_a_report_is_printed_on_a_console_without_colours_or_width():
     stream = io.StringIO()
     print_report(FULL, Console(file=stream, width=1, color_system=None))
     assert "curl -si" in stream.getvalue()
+
+
+# The page
+
+
+def test_the_page_shows_logs_line_by_line_and_says_what_the_letters_stand_for():
+    log = "Traceback:\n  KeyError: '<b>'"
+    report = msgspec.structs.replace(UNJUDGED, reason=f"Step a was answered 500.\n{log}", notes=(f"b fails\n{log}",))
+    page = to_html(report).decode()
+    shown = "<pre>Traceback:\n  KeyError: &#x27;&lt;b&gt;&#x27;</pre>"
+    assert f"Step a was answered 500.</span></h1>{shown}" in page
+    assert f'<div class="note"><p>b fails</p>{shown}</div>' in page
+    assert "# A=http://127.0.0.1:8001 B=http://127.0.0.1:8002" in to_html(FULL).decode()
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 100), ("70", 70)])
+def test_without_a_terminal_lines_are_as_long_as_columns_says_or_100(columns, width, monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    _print(msgspec.structs.replace(CLEAN, notes=("word " * 100,)), None)
+    rows = capsys.readouterr().out.splitlines()
+    assert width - 5 <= max(map(len, rows)) <= width
+
+
+def test_a_message_is_broken_at_words_on_a_terminal_and_whole_in_a_file():
+    for terminal in (True, False):
+        stream = io.StringIO()
+        _say(Console(file=stream, width=40, force_terminal=terminal, color_system=None, _environ={}), WORDS)
+        rows = stream.getvalue().splitlines()
+        assert " ".join(rows) == WORDS
+        assert (len(rows) > 1) is terminal

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 
@@ -155,12 +155,22 @@ def run(arguments: argparse.Namespace) -> int:
         _refuse_unwritable(arguments)
         report, base = _checked(arguments, errors)
     except CheckError as error:
-        errors.print(f"fungible check: {error}", markup=False, soft_wrap=True)
+        _say(errors, f"fungible check: {error}")
         return 2
     _write(report, arguments, str(base) if base else None)
     if report.verdict == "unjudged" and arguments.output is not None:
-        errors.print(f"fungible check: could not judge: {report.reason}", markup=False, soft_wrap=True)
+        _say(errors, f"fungible check: could not judge: {report.reason}")
     return report.exit_status
+
+
+def _say(console: "Console", text: str) -> None:
+    """A message, broken at words where a terminal shows it."""
+    from rich.text import Text
+
+    from fungible.check.report.wrapping import wrapped
+
+    for row in wrapped(Text(text), console.width) if console.is_terminal else [Text(text)]:
+        console.print(row, soft_wrap=True)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -314,7 +324,12 @@ def _print(report: Report, output: Path | None) -> None:
     from fungible.check.report.text import print_report
 
     if output is None:
-        print_report(report, Console(highlight=False))
+        print_report(report, Console(highlight=False, width=_width(sys.stdout)))
         return
     with output.open("w", encoding="utf-8") as file:
-        print_report(report, Console(file=file, highlight=False, width=int(os.environ.get("COLUMNS", "100"))))
+        print_report(report, Console(file=file, highlight=False, width=_width(file)))
+
+
+def _width(stream: TextIO) -> int | None:
+    """Characters in a line where no terminal says it; None where one does."""
+    return None if stream.isatty() else int(os.environ.get("COLUMNS") or 100)

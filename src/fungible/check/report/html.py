@@ -9,7 +9,16 @@ from fungible.check.findings.fixes import FRAMEWORKS, WHAT
 from fungible.check.model import Finding, FlowRun, Question, Report, ScheduleRun
 from fungible.check.report.lanes_html import graph_width, witness_html
 from fungible.check.report.markup import escaped, escaped_lines, prose
-from fungible.check.report.words import SCHEDULE_WORDS, by_severity, count, duration, headline, origin, setting
+from fungible.check.report.words import (
+    SCHEDULE_WORDS,
+    addresses,
+    by_severity,
+    count,
+    duration,
+    headline,
+    origin,
+    setting,
+)
 
 _MARKS = {"yes": "✓", "no": "✗", "not exercised": "–"}
 
@@ -63,12 +72,20 @@ def _masthead(report: Report, word: str, sentence: str) -> str:
     framework = FRAMEWORKS.get(report.framework, report.framework)
     command = f"<code>{escaped(report.command)}</code>" if report.command else ""
     about = f'<p class="command">{command} {escaped(framework)}</p>' if command or framework else ""
-    notes = "".join(f'<p class="note">{prose(note)}</p>' for note in report.notes)
+    notes = "".join(f'<div class="note">{_said(note)}</div>' for note in report.notes)
+    first, _, rest = sentence.partition("\n")
+    log = f"<pre>{escaped_lines(rest)}</pre>" if rest else ""
     return (
         f'<header class="{report.verdict}"><p class="tool">fungible check</p>'
-        f'<h1><span class="verdict">{escaped(word.capitalize())}</span> <span class="sentence">{escaped(sentence)}</span></h1>'
-        f"{about}{notes}</header>"
+        f'<h1><span class="verdict">{escaped(word.capitalize())}</span> <span class="sentence">{escaped(first)}</span></h1>'
+        f"{log}{about}{notes}</header>"
     )
+
+
+def _said(text: str) -> str:
+    """A note; what follows its first line is the end of a log."""
+    first, _, rest = text.partition("\n")
+    return f"<p>{prose(first)}</p>" + (f"<pre>{escaped_lines(rest)}</pre>" if rest else "")
 
 
 def _contents(findings: list[Finding]) -> str:
@@ -104,7 +121,7 @@ def _finding(number: int, finding: Finding) -> str:
 
 def _difference(finding: Finding) -> str:
     rows = [("expected", "expected", escaped(finding.expected)), ("saw", "saw", escaped(finding.saw))]
-    if finding.writer:
+    if finding.writer and finding.writer != finding.step:
         rows.append(("", "missing", f"what step <b>{escaped(finding.writer)}</b> did"))
     if finding.also:
         rows.append(("", "also broke", ", ".join(escaped(step) for step in finding.also)))
@@ -138,7 +155,7 @@ def _evidence(finding: Finding) -> str:
 def _commands(finding: Finding) -> str:
     if not finding.witness:
         return ""
-    rows: list[str] = []
+    rows = [f'<span class="said"># {escaped(addresses(finding.witness))}\n</span>']
     for number, request in enumerate(finding.witness, start=1):
         event = f"# {escaped(request.event)}\n" if request.event else ""
         said = f"# {number}: {escaped(request.step)}, at instance {escaped(request.instance)}"

@@ -68,7 +68,7 @@ def _told(finding: Finding) -> str:
         f"expected: {one_line(finding.expected)}",
         f"saw:      {one_line(finding.saw)}",
     ]
-    if finding.writer:
+    if finding.writer and finding.writer != finding.step:
         rows.append(f"missing:  what step {one_line(finding.writer)} did")
     rows.append(f"witness ({count(len(finding.witness), 'request')}):")
     for request in finding.witness:
