@@ -21,7 +21,15 @@ from fungible.core.errors import MissingExtraError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_DESCRIPTION = """\
+Starts several instances of a web application, sends each request of a flow to
+another one, kills them, wipes their disks, repeats and races requests, and
+names what was lost: the request, the kind of state, the way out.
+"""
 _EPILOG = """\
+Without a flow it follows the application's own API description, or its links
+and forms. `fungible explain KIND` says more about a kind of finding.
+
 exit status: 0 nothing found, 1 found, 2 could not judge
 
 examples:
@@ -38,8 +46,8 @@ def add_parser(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "check",
         help="start several instances of an application and find what they would lose",
-        description="Starts several instances of a web application, sends each request of a flow to another one, kills them, wipes their "
-        "disks, repeats and races requests, and names what was lost: the request, the kind of state, the way out.",
+        usage="%(prog)s (--start CMD | --at URL --at URL | --file FILE) [options]",
+        description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
