@@ -31,8 +31,11 @@ FRAMEWORKS = {
     "fastapi": "FastAPI and Starlette",
     "express": "Express",
     "spring": "Spring",
+    "servlet": "Java servlet containers",
+    "rack": "Rack, Sinatra",
     "php": "PHP, Laravel, Symfony",
 }
+PROTOCOLS = {"mcp": "MCP servers", "socket.io": "Socket.IO", "webhook": "webhooks"}
 WORDS: dict[Any, str] = {str: "string", int: "integer", float: "number", bool: "true or false", Any: "anything"}
 
 
@@ -189,7 +192,7 @@ def findings() -> str:
 
 
 def finding(kind: model.Kind) -> str:
-    """One kind: what it means, and what mends it, in general and by framework."""
+    """One kind: what it means, and what mends it, in general, by framework and by protocol."""
     general = fixes.fix_for(kind, "")
     parts = [
         f"## {kind}",
@@ -202,8 +205,13 @@ def finding(kind: model.Kind) -> str:
         for framework, name in FRAMEWORKS.items()
         if fixes.fix_for(kind, framework) != general
     ]
+    rows += [
+        [name, prose(fixes.fix_for(kind, "", protocol))]
+        for protocol, name in PROTOCOLS.items()
+        if fixes.fix_for(kind, "", protocol) != general
+    ]
     if rows:
-        parts.append(table(["framework", "the way out there"], rows))
+        parts.append(table(["framework or protocol", "the way out there"], rows))
     return "\n\n".join(parts)
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from fungible.check.findings.framework_fixes import FRAMEWORK_FIXES
+from fungible.check.findings.protocols import PROTOCOL_FIXES
 from fungible.check.model import Kind, Severity
 
 SEVERITY: Final[dict[Kind, Severity]] = {
@@ -19,6 +20,7 @@ SEVERITY: Final[dict[Kind, Severity]] = {
     "drops-requests": "HIGH",
     "oversized-cookie": "HIGH",
     "cache": "MEDIUM",
+    "validator": "MEDIUM",
     "sticky-cookie": "MEDIUM",
 }
 
@@ -28,7 +30,7 @@ TITLE: Final[dict[Kind, str]] = {
     "upload": "An uploaded file exists on one instance only",
     "in-process-data": "Data lives in the memory of one process",
     "per-instance-secret": "Each instance draws its own secret",
-    "revived-session": "A signed-out session works again on another instance",
+    "revived-session": "A revoked sign-in is still accepted elsewhere",
     "rate-limit": "A limit is counted on each instance separately",
     "job-progress": "A job is known only to the instance that runs it",
     "unsafe-repeat": "A repeated request takes effect twice",
@@ -36,6 +38,7 @@ TITLE: Final[dict[Kind, str]] = {
     "drops-requests": "Requests under way are dropped at shutdown",
     "oversized-cookie": "A cookie is too large for browsers or proxies",
     "cache": "A cached value is stale on other instances",
+    "validator": "Each instance has its own ETag for the same content",
     "sticky-cookie": "A cookie ties the visitor to one instance",
 }
 
@@ -64,6 +67,8 @@ WHAT: Final[dict[Kind, str]] = {
     "502 to headers that are too long.",
     "cache": "For as long as the entry lives, visitors see the old or the new value depending on the instance that "
     "answers.",
+    "validator": "What a client has already is sent to it again whenever another instance answers, so caches and saved "
+    "bandwidth are lost; a write with `If-Match` is refused though nobody else has written.",
     "sticky-cookie": "Load stays uneven, and when that instance goes, its visitors lose what was kept there: affinity "
     "hides state instead of removing it.",
 }
@@ -81,8 +86,9 @@ _GENERAL: Final[dict[Kind, str]] = {
     "per-instance-secret": "Read the secret from the environment or a mounted secret, the same on all instances; "
     "never draw it at start. To rotate, accept the old key for a while next to the new one.",
     "revived-session": "Check on every request, in the shared store, that the session still exists, and delete it "
-    "there at sign-out. A self-contained token needs a short life and a shared list of revoked IDs; a request that "
-    "began before the sign-out must not write the session back.",
+    "there at sign-out; an instance that keeps its own copy of a session, password or permission must be told. A "
+    "self-contained token needs a short life and a shared list of revoked IDs; a request that began before the sign-out "
+    "must not write the session back.",
     "rate-limit": "Count attempts in one store for all instances: an atomic `INCR` with an expiry in Redis, or a row "
     "in the database. Or limit at the gateway, if there is only one.",
     "job-progress": "Put jobs on a shared queue, and write status, progress and result to a database or Redis under "
@@ -99,22 +105,27 @@ _GENERAL: Final[dict[Kind, str]] = {
     "for name, value and attributes together.",
     "cache": "Use one cache for all instances (Redis, Memcached) and delete the entry when the value is written; or "
     "state how old a value may be and keep the lifetime below that.",
+    "validator": "Make the ETag from the content (a hash), or from a version kept with the data, not from times of "
+    "change, inode numbers or a process's own counter. Where a file server makes it from times, give files the same "
+    "times on every instance: keep them when copying (`cp -p`, `rsync -t`) or set them in the image's build.",
     "sticky-cookie": "Stop naming the instance in a cookie and switch session affinity off at the load balancer. What "
     "then fails is the state that the affinity was hiding: move that first.",
 }
 
 
-def fix_for(kind: Kind, framework: str) -> str:
+def fix_for(kind: Kind, framework: str, protocol: str = "") -> str:
     """What mends a finding, with the names of the framework's settings where it is known.
 
     Args:
         kind: The kind of the finding.
-        framework: As `recognise` gives it: `django`, `flask`, `fastapi`, `express`, `spring`, `php` or empty.
+        framework: As `recognise` gives it: `django`, `flask`, `fastapi`, `express`, `spring`, `servlet`, `rack`, `php`
+            or empty.
+        protocol: As `protocol_of` gives it for the request that broke: its own way out comes before the framework's.
 
     Returns:
         One to four sentences.
     """
-    return FRAMEWORK_FIXES.get(framework, {}).get(kind) or _GENERAL[kind]
+    return PROTOCOL_FIXES.get(protocol, {}).get(kind) or FRAMEWORK_FIXES.get(framework, {}).get(kind) or _GENERAL[kind]
 
 
 def docs_for(kind: Kind) -> str:

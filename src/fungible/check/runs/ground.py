@@ -77,14 +77,20 @@ class Ground:
         self.oracles[found.at].learn(self._places(found.outcome, found.trace))
 
     def first_break(self, trace: Trace) -> Break | None:
-        """Where a run first answers otherwise; None where it never does."""
+        """Where a run first answers otherwise; None where it never does.
+
+        That an instance merely sets a cookie of its own comes last: the visitor loses nothing there, but perhaps later.
+        """
+        cookie: Break | None = None
         for at, outcome in enumerate(trace.outcomes[: len(self.oracles)]):
             if outcome.move.aside or outcome.unbound is not None:
                 continue
             differences = self.differences(at, trace)
-            if differences:
+            if any(not difference.about_cookies for difference in differences):
                 return Break(at, trace, tuple(differences))
-        return None
+            if differences and cookie is None:
+                cookie = Break(at, trace, tuple(differences))
+        return cookie
 
     def differences(self, at: int, trace: Trace) -> list[Difference]:
         """Where the answer to one move is not what one instance gives."""

@@ -69,7 +69,7 @@ class Shrinker:
             writer = _likely_writer(placed)
         crash = any(move.kill_after for move in placed)
         warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
-        look = Look(placed[writer if writer is not None else -1].step, placed[-1].slot)
+        look = Look(placed)
         broke, passed = self._confirm(placed, best[0], look)
         return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
