@@ -120,7 +120,9 @@ def _is_flask_session(answer: Answer, server: str) -> bool:
     """
     value = _cookies(answer).get("session", "")
     asynchronous = re.search(r"uvicorn|hypercorn|daphne|granian", server) is not None
-    return re.match(r"eyJ|\.eJ", value) is not None and signed_form(value) == "signed by itsdangerous" and not asynchronous
+    return (
+        re.match(r"eyJ|\.eJ", value) is not None and signed_form(value) == "signed by itsdangerous" and not asynchronous
+    )
 
 
 def _sign_in_json(body: bytes) -> str:

@@ -105,7 +105,7 @@ def plain_text(page: str) -> str:
 
 def _severity(kind: Kind, control: Outcome, found: Break) -> Severity:
     """A refusal that does not hold on every instance is BREAKING, whatever let it through; a mere cookie never is."""
-    if all(difference.about_cookies for difference in found.differences):
+    if found.only_cookies:
         return "MEDIUM"
     saw = found.outcome.answer.status
     refused = control.answer.status in {401, 403, 423, 429} or (control.answer.status in REDIRECTS and saw < 300)

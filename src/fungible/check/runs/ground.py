@@ -32,6 +32,11 @@ class Break:
         return self.trace.outcomes[self.at]
 
     @property
+    def only_cookies(self) -> bool:
+        """True where nothing but a cookie differs: the visitor has lost nothing yet."""
+        return all(difference.about_cookies for difference in self.differences)
+
+    @property
     def certain(self) -> bool:
         """True where the step's own expectation was missed: that is no noise."""
         return self.differences[0].place == "expect"
@@ -86,10 +91,12 @@ class Ground:
             if outcome.move.aside or outcome.unbound is not None:
                 continue
             differences = self.differences(at, trace)
-            if any(not difference.about_cookies for difference in differences):
-                return Break(at, trace, tuple(differences))
-            if differences and cookie is None:
-                cookie = Break(at, trace, tuple(differences))
+            if not differences:
+                continue
+            found = Break(at, trace, tuple(differences))
+            if not found.only_cookies:
+                return found
+            cookie = cookie or found
         return cookie
 
     def differences(self, at: int, trace: Trace) -> list[Difference]:

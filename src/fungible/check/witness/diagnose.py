@@ -61,7 +61,7 @@ class Diagnosing:
     def _heals(self, mode: Mode, moves: tuple[Move, ...] | None = None) -> bool:
         """True where the witness no longer breaks."""
         moves = self._witness.moves if moves is None else moves
-        return self._witness.ground.first_break(self._subject.run(moves, mode)) is None
+        return self._witness.broken_by(self._subject.run(moves, mode)) is None
 
     def _told(self) -> Kind | None:
         """What the answers tell, with one more run at most: where none of it is so, the experiments follow."""

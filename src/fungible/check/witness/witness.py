@@ -39,6 +39,11 @@ class Witness:
         """True where it does not show every time."""
         return self.broke < TIMES or self.passed < TIMES
 
+    def broken_by(self, trace: Trace) -> Break | None:
+        """Where another run of the same moves breaks; that a cookie is set again is no break where more than that was lost."""
+        found = self.ground.first_break(trace)
+        return found if found is None or not found.only_cookies or self.found.only_cookies else None
+
     @property
     def last(self) -> Move:
         """The move that breaks."""
