@@ -17,6 +17,7 @@ from fungible.check.witness import shapes
 from fungible.check.witness.credentials import invented, issued, names_session, stripped
 from fungible.check.witness.evidence import Look, signed_form
 from fungible.check.witness.files import holds_sent, holds_session, holds_upload, purpose
+from fungible.check.witness.validators import unknown_validator
 from fungible.check.witness.witness import Witness
 from fungible.check.witness.writers import with_writer
 
@@ -208,8 +209,16 @@ def test_a_cache_says_that_the_answer_is_its_own(name: str, value: str, expected
 def test_a_condition_that_another_instance_finds_unmet_is_seen(header: str, expected: int, saw: int, found: bool):
     first = Step(id="first", path="/logo", capture=(Capture(name="tag", source="header", header="etag"),))
     again = Step(id="again", path="/logo", headers={header: "{{tag}}"})
-    name = shapes.unknown_validator(witness((first, OK), (again, status(expected)), saw=status(saw)))
+    name = unknown_validator(witness((first, OK), (again, status(expected)), saw=status(saw)))
     assert name == (header if found else None)
+
+
+def test_the_writer_of_a_validator_is_the_step_that_gave_it_without_a_run():
+    first = Step(id="first", path="/logo", capture=(Capture(name="tag", source="header", header="etag"),))
+    again = Step(id="again", path="/logo", headers={"If-None-Match": "{{tag}}"})
+    seen = witness((PUBLISH, OK), (first, OK), (again, status(304)), saw=OK, writer=0)
+    served = Served("publish")
+    assert (with_writer(cast(Subject, served), seen).writer, served.runs) == (1, 0)
 
 
 START = post("start", "/conversions")

@@ -8,9 +8,6 @@ What the answers tell by themselves is asked first, since it costs no run. Where
 
 from dataclasses import dataclass, replace
 
-import msgspec
-from msgspec import UNSET
-
 from fungible.check.http.template import needs
 from fungible.check.model import Answer, Kind, Step
 from fungible.check.oracle.noise import Oracle
@@ -23,6 +20,7 @@ from fungible.check.witness import shapes
 from fungible.check.witness.credentials import invented, issued, signed, stripped
 from fungible.check.witness.evidence import is_session_cookie
 from fungible.check.witness.files import uploaded_in
+from fungible.check.witness.validators import differs
 from fungible.check.witness.witness import Witness
 
 
@@ -68,7 +66,11 @@ class Diagnosing:
         if shapes.is_limit(self._witness):
             self._evidence.append("the same request, counted by each instance for itself")
             return "rate-limit"
-        if self._is_validator():
+        validator = differs(self._subject, self._witness)
+        if validator is not None:
+            self._evidence.append(
+                f"both instances give the same body, and neither knows the other's validator ({validator})"
+            )
             return "validator"
         header = shapes.cache_header(self._witness)
         if header is not None:
@@ -91,39 +93,6 @@ class Diagnosing:
             return "session"
         self._evidence.append("one instance refuses it after what went before, another one still accepts it")
         return "revived-session"
-
-    def _is_validator(self) -> bool:
-        """A condition that is met at one instance and not at another, although both have the same."""
-        name = shapes.unknown_validator(self._witness)
-        if name is None:
-            return False
-        last = self._witness.last
-        plain = msgspec.structs.replace(
-            last.step,
-            method="GET",
-            headers={key: text for key, text in last.step.headers.items() if key.lower() != name.lower()},
-            form=None,
-            json=UNSET,
-            body=None,
-            body_base64=None,
-            files=(),
-        )
-        before = self._witness.moves[:-1]
-        asked = (*before, Move(plain, before[-1].slot, aside=True), Move(plain, last.slot, aside=True))
-        trace = self._subject.run(asked, self._mode)
-        one, other = (self._places(outcome, trace) for outcome in trace.outcomes[-2:])
-        known = next(
-            (
-                oracle
-                for move, oracle in zip(before, self._witness.ground.oracles, strict=False)
-                if (move.step.method, move.step.path) == ("GET", plain.path)
-            ),
-            None,
-        )
-        if trace.outcomes[-1].answer.status >= 400 or not shapes.same_bodies(one, other, known):
-            return False
-        self._evidence.append(f"both instances give the same body, and neither knows the other's validator ({name})")
-        return True
 
     def _warmed(self) -> Kind | None:
         """A cold instance answers right, one that has read before does not: it keeps a copy."""

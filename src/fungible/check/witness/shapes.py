@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from fungible.check.http.template import names_in, needs
+from fungible.check.http.template import needs
 from fungible.check.model import Answer, Step
-from fungible.check.oracle.noise import Oracle
 from fungible.check.oracle.places import Places, places_of
 from fungible.check.runs.ground import Ground
 from fungible.check.witness.witness import Witness, closure
@@ -48,15 +47,6 @@ _CACHES: Final[dict[str, re.Pattern[str]]] = {
     }.items()
 }
 """Headers by which a cache says that it, and not the application, gives the answer (Age, Cache-Status: RFC 9111, 9211)."""
-
-_CONDITIONS: Final[dict[str, tuple[frozenset[int], frozenset[int]]]] = {
-    "if-none-match": (frozenset({304}), frozenset(range(200, 300))),
-    "if-modified-since": (frozenset({304}), frozenset(range(200, 300))),
-    "if-match": (frozenset(range(200, 400)), frozenset({412})),
-    "if-unmodified-since": (frozenset(range(200, 400)), frozenset({412})),
-    "if-range": (frozenset({206}), frozenset({200})),
-}
-"""For each condition, how it is answered where the validator is known, and where it is not (RFC 9110 section 13.1)."""
 
 
 def is_limit(witness: Witness) -> bool:
@@ -101,16 +91,6 @@ def cache_header(witness: Witness) -> str | None:
     return None
 
 
-def unknown_validator(witness: Witness) -> str | None:
-    """The header of a condition that one instance finds met and another does not, where an earlier answer gave its value."""
-    expected, saw = _statuses(witness)
-    for name, text in witness.last.step.headers.items():
-        known, unknown = _CONDITIONS.get(name.lower(), (frozenset[int](), frozenset[int]()))
-        if expected in known and saw in unknown and names_in(text):
-            return name
-    return None
-
-
 def job(witness: Witness, baseline: Ground, host: str) -> str | None:
     """What shows that work goes on after its answer; None where nothing does."""
     answers = witness.ground.control.outcomes
@@ -132,15 +112,8 @@ def job(witness: Witness, baseline: Ground, host: str) -> str | None:
     return "the answer tells how far the work is" if named and _tells_progress(last.answer) else None
 
 
-def same_bodies(one: Places, other: Places, known: Oracle | None) -> bool:
-    """True where two answers hold the same, but for what is known to vary."""
-    oracle = Oracle(_bodies(one))
-    if known is not None:
-        oracle.inherit(known)
-    return not [each for each in oracle.differences(_bodies(other)) if each.place in one or each.place in other]
-
-
-def _bodies(places: Places) -> Places:
+def bodies_of(places: Places) -> Places:
+    """The places of an answer's body."""
     return {place: values for place, values in places.items() if place.startswith(("json", "html", "text", "body"))}
 
 
@@ -172,7 +145,7 @@ def _turns(first: Answer, last: Answer, host: str) -> bool:
     """True where both are answers, and a word in the one is another in the other: numbers alone may count the readers."""
     if not (200 <= first.status < 300 and 200 <= last.status < 300):
         return False
-    one, other = _bodies(places_of(first, host)), _bodies(places_of(last, host))
+    one, other = bodies_of(places_of(first, host)), bodies_of(places_of(last, host))
     return any(_words(one[place]) != _words(other[place]) for place in one.keys() & other.keys())
 
 

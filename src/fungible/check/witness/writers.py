@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from fungible.check.runs.runner import Move
 from fungible.check.runs.subject import Subject
+from fungible.check.witness.validators import giver
 from fungible.check.witness.witness import Witness
 
 _MOST_RUNS = 3
@@ -16,6 +17,9 @@ def with_writer(subject: Subject, witness: Witness) -> Witness:
     From the last write backwards, all from there on is served where the reader is. The first that mends it is the
     writer: a value that passes through several steps is lost where it was put, not where it was used last.
     """
+    validator = giver(witness)
+    if validator is not None:
+        return replace(witness, writer=validator)
     moves = witness.moves
     reader = witness.last.slot
     writes = [at for at, move in enumerate(moves[:-1]) if not move.step.safe and not move.aside and move.slot != reader]
