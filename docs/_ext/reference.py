@@ -190,9 +190,9 @@ def finding(kind: model.Kind) -> str:
         prose(about.what),
         f"*The way out.* {prose(about.fix)}",
     ]
-    rows = [[name, prose(fix)] for name, fix in fixes.fixes_by_framework(kind)]
+    rows = [[name, prose(fix)] for name, fix in fixes.ways_out(kind)]
     if rows:
-        parts.append(table(["framework", "the way out there"], rows))
+        parts.append(table(["framework or protocol", "the way out there"], rows))
     return "\n\n".join(parts)
 
 

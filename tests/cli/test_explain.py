@@ -8,9 +8,10 @@ from typing import get_args
 
 import pytest
 
-from fungible.check.findings.fixes import FRAMEWORKS, docs_for, fix_for
+from fungible.check.findings.fixes import FRAMEWORKS, PROTOCOLS, docs_for, fix_for
 from fungible.check.findings.framework_fixes import FRAMEWORK_FIXES
 from fungible.check.findings.kinds import KINDS
+from fungible.check.findings.protocols import PROTOCOL_FIXES
 from fungible.check.model import Kind
 from fungible.cli.main import main
 
@@ -39,6 +40,7 @@ def test_the_docs_of_a_finding_are_a_command_that_prints_what_the_reference_says
 def test_every_kind_is_in_the_table_and_every_framework_has_a_name():
     assert set(KINDS) == set(get_args(Kind))
     assert set(FRAMEWORK_FIXES) - {"starlette"} == set(FRAMEWORKS)
+    assert set(PROTOCOL_FIXES) == set(PROTOCOLS)
 
 
 def test_without_a_kind_all_are_listed(capsys):

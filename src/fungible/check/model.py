@@ -16,6 +16,7 @@ Kind = Literal[
     "upload",
     "in-process-data",
     "cache",
+    "validator",
     "per-instance-secret",
     "job-progress",
     "rate-limit",

@@ -7,7 +7,7 @@ import sys
 import textwrap
 from typing import Any
 
-from fungible.check.findings.fixes import fixes_by_framework
+from fungible.check.findings.fixes import ways_out
 from fungible.check.findings.kinds import KINDS
 from fungible.check.model import Kind
 
@@ -56,7 +56,7 @@ def page(kind: Kind, width: int) -> str:
     """All that is said about a kind, in lines of at most `width` characters."""
     about = KINDS[kind]
     parts = [f"{about.severity}  {about.title}", _wrapped(about.what, width), _section("The way out", about.fix, width)]
-    parts += [_section(name, fix, width) for name, fix in fixes_by_framework(kind)]
+    parts += [_section(name, fix, width) for name, fix in ways_out(kind)]
     return "\n\n".join(parts)
 
 

@@ -137,13 +137,49 @@ JOB = [
     get("progress", "{{job}}", poll_seconds=2, json_is={"state": "done", "percent": 100}),
     get("result", "{{job}}/result", contains=["42 lines counted"]),
 ]
-ATTEMPTS = [
-    post("register", "/users", status=201, capture=from_json("user", "user")),
-    *(
-        post(f"wrong-{n}", "/sign-in", json={"user": "{{user}}", "password": f"guess {n}"}, status=401)
-        for n in (1, 2, 3)
-    ),
-    post("locked", "/sign-in", json={"user": "{{user}}", "password": "correct horse"}, status=429),
+
+
+def locked_with(status: int) -> list[dict[str, Any]]:
+    """Three wrong passwords, and the right one is refused."""
+    return [
+        post("register", "/users", status=201, capture=from_json("user", "user")),
+        *(
+            post(f"wrong-{n}", "/sign-in", json={"user": "{{user}}", "password": f"guess {n}"}, status=401)
+            for n in (1, 2, 3)
+        ),
+        post("locked", "/sign-in", json={"user": "{{user}}", "password": "correct horse"}, status=status),
+    ]
+
+
+ATTEMPTS = locked_with(429)
+GALLERY = [
+    post("album", "/albums", status=201, capture=from_json("album", "album")),
+    get("before", "/albums/{{album}}", contains=["no picture yet"]),
+]
+CONVERSION = [
+    post("convert", "/conversions", status=201, capture=from_json("conversion", "id")),
+    get("look", "/conversions/{{conversion}}", poll_seconds=5, json_is={"outcome": "ready"}),
+]
+LATEST = [
+    post("publish", "/articles", status=201, capture=from_json("article", "id")),
+    get("latest", "/latest", contains=["{{article}}"]),
+]
+NOTE = [
+    post("create", "/notes", json={"text": "buy twine"}, status=201, capture=from_json("note", "id")),
+    get("read", "/notes/{{note}}", json_is={"text": "buy twine"}),
+]
+SHOP = [
+    get("shop", "/shop", contains=["Kites"]),
+    post("add", "/basket", form={"item": "kite"}, location="^/basket$"),
+    get("look-around", "/shop", contains=["Kites"]),
+    get("basket", "/basket", contains=["Basket: kite"]),
+]
+VISIT = [get("home", "/home", contains=["Kites"]), get("about", "/about", contains=["About"])]
+PICTURE = [
+    post("draw", "/pictures", json={"shows": "a kite with a tail"}, status=201, capture=from_json("picture", "id")),
+    put("describe", "/pictures/{{picture}}/words", json={"words": "on the beach"}),
+    post("publish", "/posts", json={"picture": "{{picture}}"}, status=201, capture=from_json("post", "id")),
+    get("read", "/posts/{{post}}", contains=["on the beach", "a kite with a tail"]),
 ]
 ORDER = [
     get("basket", "/basket", capture=from_json("basket", "basket")),
@@ -259,6 +295,38 @@ SESSIONS = [
         schedules=("warm",),
         also_kinds=("session",),
     ),
+    python("session_expired", [SIGN_IN, HOME], "session", "home", "sign-in", schedules=LOST),
+    node("session_expired", [SIGN_IN, HOME], "session", "home", "sign-in", schedules=LOST),
+    python("servlet", SHOP, "session", "basket", "add", schedules=("scatter", "crash")),
+    node("servlet", SHOP, "session", "basket", "add", schedules=("scatter", "crash")),
+    python("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",)),
+    node("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",)),
+    python(
+        "password_cache",
+        [
+            post("create", "/users", json={"password": "old"}, status=201, capture=from_json("user", "user")),
+            get("me", "/me", auth=["{{user}}", "old"]),
+            put("change", "/me/password", json={"password": "new"}, auth=["{{user}}", "old"]),
+            get("old-refused", "/me", auth=["{{user}}", "old"], status=401),
+        ],
+        "revived-session",
+        "old-refused",
+        "change",
+        schedules=("scatter", "warm"),
+    ),
+    node(
+        "token_cache",
+        [
+            post("token", "/tokens", status=201, capture=from_json("token", "token")),
+            get("me", "/me", headers={"Authorization": "Bearer {{token}}"}),
+            _step("revoke", "DELETE", "/tokens/{{token}}", 204),
+            get("refused", "/me", headers={"Authorization": "Bearer {{token}}"}, status=401),
+        ],
+        "revived-session",
+        "refused",
+        "revoke",
+        schedules=("scatter", "warm"),
+    ),
     python(
         "revived_session",
         [
@@ -358,6 +426,94 @@ DATA = [
         "put",
         schedules=LOST,
     ),
+    python("config_file", NOTE, "data-on-local-disk", "read", "create", schedules=LOST),
+    node("config_file", NOTE, "data-on-local-disk", "read", "create", schedules=LOST),
+    python(
+        "gallery",
+        [
+            *GALLERY,
+            post(
+                "upload",
+                "/albums/{{album}}",
+                files=[{"field": "picture", "filename": "kite.txt", "content": "a kite with a long tail"}],
+                status=201,
+            ),
+            get("after", "/albums/{{album}}", contains=["a kite with a long tail"]),
+        ],
+        "upload",
+        "after",
+        "upload",
+        schedules=("crash", "warm"),
+    ),
+    node(
+        "gallery",
+        [
+            *GALLERY,
+            put("upload", "/albums/{{album}}", body="a kite with a long tail", status=201),
+            get("after", "/albums/{{album}}", contains=["a kite with a long tail"]),
+        ],
+        "upload",
+        "after",
+        "upload",
+        schedules=("crash", "warm"),
+    ),
+    python(
+        "upload_list",
+        [
+            post(
+                "upload",
+                "/files",
+                files=[{"field": "file", "filename": "kite.txt", "content": "a kite with a long tail"}],
+                status=201,
+                capture=from_json("file", "id"),
+            ),
+            get("download", "/files/{{file}}", contains=["a kite with a long tail"]),
+        ],
+        "upload",
+        "download",
+        "upload",
+        schedules=LOST,
+    ),
+    node(
+        "upload_list",
+        [
+            post("name", "/names", status=201, capture=from_json("name", "name")),
+            put("put", "/files/{{name}}", body="first report", status=204),
+            get("read", "/files/{{name}}", contains=["first report"]),
+        ],
+        "upload",
+        "read",
+        "put",
+        schedules=LOST,
+    ),
+    python("passed_on", PICTURE, "in-process-data", "read", "draw", schedules=LOST),
+    node("passed_on", PICTURE, "in-process-data", "read", "draw", schedules=LOST),
+    python("prerendered", LATEST, "cache", "latest", "publish", schedules=("scatter",)),
+    node("prerendered", LATEST, "cache", "latest", "publish", schedules=("scatter",)),
+    python(
+        "validator",
+        [
+            get("first-visit", "/logo", capture=from_header("etag", "etag")),
+            get("again", "/logo", status=304, headers={"If-None-Match": "{{etag}}"}),
+        ],
+        "validator",
+        "again",
+        "first-visit",
+        schedules=LOST,
+    ),
+    node(
+        "validator",
+        [
+            post("create", "/articles", json={"title": "kites"}, status=201, capture=from_json("article", "id")),
+            post("spare", "/articles", json={"title": "none"}, status=201),
+            get("read", "/articles/{{article}}", capture=from_header("etag", "etag")),
+            put("update", "/articles/{{article}}", json={"title": "tails"}, headers={"If-Match": "{{etag}}"}),
+        ],
+        "validator",
+        "update",
+        "read",
+        schedules=LOST,
+    ),
     python("rest", REST, "in-process-data", "read", "create", schedules=LOST),
     node("rest", REST, "in-process-data", "read", "create", schedules=LOST),
     python(
@@ -391,6 +547,10 @@ WORK = [
     python("job", JOB, "job-progress", "progress", "start", schedules=LOST),
     node("job", JOB, "job-progress", "progress", "start", schedules=LOST),
     python("job_dies", JOB, "job-progress", "progress", "start", schedules=("crash",)),
+    python("conversion", CONVERSION, "job-progress", "look", "convert", schedules=LOST),
+    node("conversion", CONVERSION, "job-progress", "look", "convert", schedules=LOST),
+    python("lockout", locked_with(403), "rate-limit", "locked", schedules=LOST),
+    node("lockout", locked_with(423), "rate-limit", "locked", schedules=LOST),
     python("attempts", ATTEMPTS, "rate-limit", "locked", schedules=LOST),
     node("attempts", ATTEMPTS, "rate-limit", "locked", schedules=LOST),
     python(

@@ -4,6 +4,7 @@ from typing import Final
 
 from fungible.check.findings.framework_fixes import FRAMEWORK_FIXES
 from fungible.check.findings.kinds import KINDS
+from fungible.check.findings.protocols import PROTOCOL_FIXES
 from fungible.check.model import Kind, Severity
 
 SEVERITY: Final[dict[Kind, Severity]] = {kind: about.severity for kind, about in KINDS.items()}
@@ -15,31 +16,35 @@ FRAMEWORKS: Final[dict[str, str]] = {
     "fastapi": "FastAPI or Starlette",
     "express": "Express",
     "spring": "Spring",
+    "servlet": "Java servlet containers",
+    "rack": "Rack or Sinatra",
     "php": "PHP",
 }
 """Names for people, by the name that `recognise` gives."""
+PROTOCOLS: Final[dict[str, str]] = {"mcp": "MCP servers", "socket.io": "Socket.IO", "webhook": "webhooks"}
+"""Names for people, by the name that `protocol_of` gives."""
 
 
-def fix_for(kind: Kind, framework: str) -> str:
+def fix_for(kind: Kind, framework: str, protocol: str = "") -> str:
     """What mends a finding, with the names of the framework's settings where it is known.
 
     Args:
         kind: The kind of the finding.
-        framework: As `recognise` gives it: `django`, `flask`, `fastapi`, `express`, `spring`, `php` or empty.
+        framework: As `recognise` gives it: `django`, `flask`, `fastapi`, `express`, `spring`, `servlet`, `rack`, `php`
+            or empty.
+        protocol: As `protocol_of` gives it for the request that broke: its own way out comes before the framework's.
 
     Returns:
         One to four sentences.
     """
-    return FRAMEWORK_FIXES.get(framework, {}).get(kind) or KINDS[kind].fix
+    return PROTOCOL_FIXES.get(protocol, {}).get(kind) or FRAMEWORK_FIXES.get(framework, {}).get(kind) or KINDS[kind].fix
 
 
-def fixes_by_framework(kind: Kind) -> list[tuple[str, str]]:
-    """The frameworks that have a way out of their own, by their names for people, each with it."""
-    return [
-        (name, fix_for(kind, framework))
-        for framework, name in FRAMEWORKS.items()
-        if fix_for(kind, framework) != KINDS[kind].fix
-    ]
+def ways_out(kind: Kind) -> list[tuple[str, str]]:
+    """The frameworks and protocols that have a way out of their own, by their names for people, each with it."""
+    fixes = [(name, FRAMEWORK_FIXES.get(framework, {}).get(kind)) for framework, name in FRAMEWORKS.items()]
+    fixes += [(name, PROTOCOL_FIXES.get(protocol, {}).get(kind)) for protocol, name in PROTOCOLS.items()]
+    return [(name, fix) for name, fix in fixes if fix is not None]
 
 
 def docs_for(kind: Kind) -> str:

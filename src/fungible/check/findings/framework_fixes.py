@@ -144,6 +144,9 @@ _EXPRESS: Final[dict[Kind, str]] = {
     "`connect-redis`, which keeps only the ID there; in JWTs, drop claims that can be looked up.",
     "cache": "Replace `node-cache`, `lru-cache` or a `Map` by Redis, with a lifetime (`SET key value EX 30`), "
     "and delete the key when the value is written.",
+    "validator": "`express.static` and `send` make the ETag from a file's size and time of change: keep the times when "
+    "files are deployed (`cp -p`, or one image for all instances), or serve names that hold a hash of the content. For "
+    "answers of your own, `res.send()` hashes the body already.",
     "sticky-cookie": "Remove the affinity cookie at the load balancer. Socket.IO needs affinity only for long "
     'polling: with `transports: ["websocket"]` on the client and `@socket.io/redis-adapter` on the server it '
     "does without.",
@@ -181,6 +184,22 @@ _SPRING: Final[dict[Kind, str]] = {
     "`caffeine`, with a time to live, and `@CacheEvict` where the value is written.",
     "sticky-cookie": "Remove `jvmRoute` from Tomcat's Engine (it is appended to `JSESSIONID`) and the "
     "affinity at the load balancer, once sessions live in Spring Session.",
+}
+
+_SERVLET: Final[dict[Kind, str]] = {
+    "session": "Keep `HttpSession` in a shared store: in Tomcat a `PersistentManager` with a `DataSourceStore`, or "
+    "Redisson's `RedissonSessionManager`; in Jetty the module `session-store-jdbc`; in WildFly `<distributable/>` in "
+    "`web.xml`. With Spring, add Spring Session. Session attributes have to be serializable.",
+    "sticky-cookie": "Remove `jvmRoute` from Tomcat's Engine, or the worker name from Jetty's session ID manager (it "
+    "is appended to `JSESSIONID`), and the affinity at the load balancer, once sessions are in a shared store.",
+}
+
+_RACK: Final[dict[Kind, str]] = {
+    "session": "In place of `Rack::Session::Pool`, which keeps sessions in one process, use a shared store (the gems "
+    "redis-rack or dalli), or `Rack::Session::Cookie` with one `secret` for all instances.",
+    "per-instance-secret": "Set the session's secret from the environment, the same on all instances: "
+    '`use Rack::Session::Cookie, secret: ENV.fetch("SESSION_SECRET")`, in Sinatra `set :session_secret, …`. Sinatra '
+    "draws one at each start where none is set. To rotate, pass the old one as `old_secret`.",
 }
 
 _PHP: Final[dict[Kind, str]] = {
@@ -224,5 +243,7 @@ FRAMEWORK_FIXES: Final[dict[str, dict[Kind, str]]] = {
     "starlette": _FASTAPI,
     "express": _EXPRESS,
     "spring": _SPRING,
+    "servlet": _SERVLET,
+    "rack": _RACK,
     "php": _PHP,
 }

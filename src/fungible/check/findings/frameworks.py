@@ -3,7 +3,9 @@
 import re
 from collections.abc import Iterable
 
+from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import Answer
+from fungible.check.witness.evidence import signed_form
 
 # Names that belong to one framework alone decide; `uvicorn`, `java` and `php` only say what runs the application,
 # and are asked last. `node` says nothing of the kind.
@@ -20,18 +22,26 @@ _DECIDING_COMMANDS: tuple[tuple[str, str], ...] = (
 _HINTING_COMMANDS: tuple[tuple[str, str], ...] = (
     ("django", r"\b[\w.]+\.(?:wsgi|asgi)(?::application)?(?=[\s'\")]|$)"),
     ("fastapi", r"\b(?:uvicorn|hypercorn)\b|\buvicorn\.workers\b|\bfastapi\b|\bstarlette\b"),
-    ("flask", r"\bflask\b"),
+    ("flask", r"\bflask\b|\bgunicorn\b.*\bcreate_app\b"),
+    ("rack", r"\brackup\b|\bconfig\.ru\b"),
     ("express", r"\bexpress\b"),
-    ("spring", r"\bjava\b.*\s-jar\b"),
+    ("spring", r"\bjava\b.*\s-jar\s+\S+\.jar\b"),
     ("php", r"(?:^|[\s/;&'\"])php[\d.]*(?=\s|$)"),
 )
 _COOKIES: dict[str, str] = {
     "connect.sid": "express",
     "phpsessid": "php",
     "laravel_session": "php",
-    "jsessionid": "spring",
+    "rack.session": "rack",
     "django_language": "django",
 }
+
+
+_WERKZEUG_PAGE = re.compile(
+    rb"<title>Redirecting\.\.\.</title>\s*<h1>Redirecting\.\.\.</h1>\s*<p>You should be redirected automatically"
+    rb"|<html lang=en>\s*<title>\d{3} [\w ]+</title>\s*<h1>[\w ]+</h1>\s*<p>[^<]+</p>\s*$"
+)
+"""What Werkzeug, below Flask, answers by itself: behind gunicorn the Server header does not name it."""
 
 
 def recognise(answers: Iterable[Answer], command: str) -> str:
@@ -42,9 +52,16 @@ def recognise(answers: Iterable[Answer], command: str) -> str:
         command: How it is started; empty where that is not known.
 
     Returns:
-        `django`, `flask`, `fastapi` (also for Starlette), `express`, `spring`, `php` or an empty string.
+        `django`, `flask`, `fastapi` (also for Starlette), `express`, `spring`, `servlet` (a Java server with
+        sessions, of which no more is known), `rack`, `php` or an empty string.
     """
-    return _named(command, _DECIDING_COMMANDS) or _shown(answers) or _named(command, _HINTING_COMMANDS)
+    answers = list(answers)
+    return (
+        _named(command, _DECIDING_COMMANDS)
+        or _shown(answers)
+        or ("servlet" if any("jsessionid" in _cookies(answer) for answer in answers) else "")
+        or _named(command, _HINTING_COMMANDS)
+    )
 
 
 def _named(command: str, patterns: tuple[tuple[str, str], ...]) -> str:
@@ -56,21 +73,25 @@ def _shown(answers: Iterable[Answer]) -> str:
     cookies: set[str] = set()
     signs: list[str] = []
     for answer in answers:
-        cookies |= _cookie_names(answer)
+        cookies |= _cookies(answer).keys()
         signs.append(_sign(answer))
     # Other libraries use one of the two names, only Django both.
     if {"csrftoken", "sessionid"} <= cookies:
         return "django"
     by_cookie = next((_COOKIES[name] for name in sorted(cookies) if name in _COOKIES), "")
     # Django's development server can be Werkzeug too, so Django's own marks go first.
-    order = ("django", "express", "php", "spring", "fastapi", "flask")
+    order = ("django", "express", "php", "spring", "rack", "fastapi", "flask")
     return next((name for name in order if name in signs or name == by_cookie), "")
 
 
-def _cookie_names(answer: Answer) -> set[str]:
-    """Names of the cookies that an answer sets, lower case and without the `__Host-` and `__Secure-` prefixes."""
-    names = (value.split("=", 1)[0].strip().lower() for key, value in answer.headers if key.lower() == "set-cookie")
-    return {name.removeprefix("__host-").removeprefix("__secure-") for name in names}
+def _cookies(answer: Answer) -> dict[str, str]:
+    """The cookies that an answer sets, names in lower case and without the `__Host-` and `__Secure-` prefixes."""
+    cookies = (read_set_cookie(text) for key, text in answer.headers if key.lower() == "set-cookie")
+    return {
+        cookie.name.lower().removeprefix("__host-").removeprefix("__secure-"): cookie.value
+        for cookie in cookies
+        if cookie is not None
+    }
 
 
 def _sign(answer: Answer) -> str:
@@ -85,12 +106,26 @@ def _sign(answer: Answer) -> str:
         return "spring"
     if b"csrfmiddlewaretoken" in answer.body:
         return "django"
-    if answer.media_type == "application/json":
-        return _sign_in_json(answer.body, server)
-    return "flask" if "werkzeug" in server else ""
+    if b"<h1>Whitelabel Error Page</h1>" in answer.body or b'<input name="_csrf" type="hidden"' in answer.body:
+        return "spring"
+    if "werkzeug" in server or _WERKZEUG_PAGE.search(answer.body) is not None or _is_flask_session(answer, server):
+        return "flask"
+    return _sign_in_json(answer.body) if answer.media_type == "application/json" else ""
 
 
-def _sign_in_json(body: bytes, server: str) -> str:
+def _is_flask_session(answer: Answer, server: str) -> bool:
+    """A cookie as Flask makes it: named `session`, its JSON as it is or compressed, signed by itsdangerous.
+
+    Starlette's is much the same; what serves it is no WSGI server.
+    """
+    value = _cookies(answer).get("session", "")
+    asynchronous = re.search(r"uvicorn|hypercorn|daphne|granian", server) is not None
+    return (
+        re.match(r"eyJ|\.eJ", value) is not None and signed_form(value) == "signed by itsdangerous" and not asynchronous
+    )
+
+
+def _sign_in_json(body: bytes) -> str:
     """The shapes of the frameworks' own error documents."""
     if re.fullmatch(rb'\s*\{"timestamp":[^{}]*"status":\s*\d+,\s*"error":[^{}]*"path":[^{}]*\}\s*', body):
         return "spring"
@@ -99,4 +134,4 @@ def _sign_in_json(body: bytes, server: str) -> str:
     # Django REST framework writes "Not found." with a small f and a full stop.
     if re.fullmatch(rb'\s*\{"detail":\s*"(?:Not Found|Method Not Allowed)"\}\s*', body):
         return "fastapi"
-    return "flask" if "werkzeug" in server else ""
+    return ""

@@ -60,12 +60,13 @@ KINDS: Final[dict[Kind, About]] = {
     ),
     "revived-session": About(
         severity="BREAKING",
-        title="A signed-out session works again on another instance",
+        title="A revoked sign-in is still accepted elsewhere",
         what="Somebody who signed out, changed a password or was locked out is still let in elsewhere: a stolen "
         "session can not be ended.",
         fix="Check on every request, in the shared store, that the session still exists, and delete it there at "
-        "sign-out. A self-contained token needs a short life and a shared list of revoked IDs; a request that "
-        "began before the sign-out must not write the session back.",
+        "sign-out; an instance that keeps its own copy of a session, password or permission must be told. A "
+        "self-contained token needs a short life and a shared list of revoked IDs; a request that began before the "
+        "sign-out must not write the session back.",
     ),
     "rate-limit": About(
         severity="BREAKING",
@@ -122,6 +123,15 @@ KINDS: Final[dict[Kind, About]] = {
         "answers.",
         fix="Use one cache for all instances (Redis, Memcached) and delete the entry when the value is written; or "
         "state how old a value may be and keep the lifetime below that.",
+    ),
+    "validator": About(
+        severity="MEDIUM",
+        title="Each instance has its own ETag for the same content",
+        what="What a client has already is sent to it again whenever another instance answers, so caches and saved "
+        "bandwidth are lost; a write with `If-Match` is refused though nobody else has written.",
+        fix="Make the ETag from the content (a hash), or from a version kept with the data, not from times of change, "
+        "inode numbers or a process's own counter. Where a file server makes it from times, give files the same times "
+        "on every instance: keep them when copying (`cp -p`, `rsync -t`) or set them in the image's build.",
     ),
     "sticky-cookie": About(
         severity="MEDIUM",

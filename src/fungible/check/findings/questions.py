@@ -50,7 +50,7 @@ def _questions(
         _answer(
             "Can any instance serve any request?",
             findings,
-            {*_DATA, "session", "per-instance-secret", "drops-requests"},
+            {*_DATA, "validator", "session", "per-instance-secret", "drops-requests"},
             bool(ran & {"scatter", "crash", "warm"}),
             "instances were mixed, killed and replaced, and nothing was lost",
         ),

@@ -6,9 +6,10 @@ from dataclasses import replace
 from fungible.check.findings.curl import curl
 from fungible.check.findings.differences import body_instead, both, sides
 from fungible.check.findings.fixes import SEVERITY, TITLE, docs_for, fix_for
+from fungible.check.findings.protocols import protocol_of
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.model import Finding, Kind, Severity, WitnessRequest
-from fungible.check.runs.ground import answer_words
+from fungible.check.runs.ground import Break, answer_words
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.schedules.drain import Dropped
@@ -16,6 +17,7 @@ from fungible.check.schedules.explore import Found
 from fungible.check.schedules.race import Raced
 from fungible.check.schedules.repeat import Doubled
 from fungible.check.witness.evidence import is_sticky_cookie
+from fungible.check.witness.shapes import REDIRECTS
 from fungible.check.witness.witness import TIMES
 
 _COOKIE_LIMIT = 4096
@@ -36,7 +38,7 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
     expected, saw = both(difference, witness.ground.control.outcomes[-1], witness.found.outcome)
     return Finding(
         kind=kind,
-        severity=_severity(kind, witness.ground.control.outcomes[-1], witness.found.outcome),
+        severity=_severity(kind, witness.ground.control.outcomes[-1], witness.found),
         flow=subject.flow.name,
         step=found.step,
         writer=found.writer,
@@ -46,7 +48,7 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         saw=saw,
         witness=requests(witness.found.trace, subject.conditions.host, broken=witness.found.at, said=(expected, saw)),
         evidence=(*found.diagnosis.evidence, *body_instead(difference, witness.found.outcome)),
-        fix=fix_for(kind, framework),
+        fix=fix_for(kind, framework, protocol_of(witness.last.step)),
         docs=docs_for(kind),
         racy=witness.racy,
         shown=f"{witness.broke} of {TIMES}",
@@ -54,12 +56,13 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
     )
 
 
-def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:
-    """A refusal that does not hold on every instance is BREAKING, whatever let it through."""
-    refused = control.answer.status in {401, 403, 423, 429} or (
-        300 <= control.answer.status < 400 and broken.answer.status < 300
-    )
-    return "BREAKING" if refused and broken.answer.status < 400 and broken.answer.status else SEVERITY[kind]
+def _severity(kind: Kind, control: Outcome, found: Break) -> Severity:
+    """A refusal that does not hold on every instance is BREAKING, whatever let it through; a mere cookie never is."""
+    if found.only_cookies:
+        return "MEDIUM"
+    saw = found.outcome.answer.status
+    refused = control.answer.status in {401, 403, 423, 429} or (control.answer.status in REDIRECTS and saw < 300)
+    return "BREAKING" if refused and saw < 400 and saw else SEVERITY[kind]
 
 
 def requests(
@@ -127,7 +130,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         saw=saw,
         witness=requests(doubled.trace, subject.conditions.host, broken=last, events=events, said=(expected, saw)),
         evidence=(f"{doubled.step.method} {doubled.step.path} sent twice with one Idempotency-Key took effect twice",),
-        fix=fix_for("unsafe-repeat", framework),
+        fix=fix_for("unsafe-repeat", framework, protocol_of(doubled.step)),
         docs=docs_for("unsafe-repeat"),
         shown=f"{doubled.times} of 3",
         also=() if doubled.shows_at == doubled.step.id else (doubled.shows_at,),
@@ -189,7 +192,7 @@ def from_dropped(dropped: Dropped, subject: Subject, framework: str) -> Finding:
         saw=f"{dropped.lost} of {dropped.sent} lost: {dropped.saw}",
         witness=(row,),
         evidence=("the instance had accepted these requests, whole, before SIGTERM came",),
-        fix=fix_for("drops-requests", framework),
+        fix=fix_for("drops-requests", framework, protocol_of(dropped.step)),
         docs=docs_for("drops-requests"),
         racy=dropped.times < TIMES,
         shown=f"{dropped.times} of {TIMES}",

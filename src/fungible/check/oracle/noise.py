@@ -48,6 +48,11 @@ class Difference:
     saw_number: int = field(default=1, compare=False)
 
     @property
+    def about_cookies(self) -> bool:
+        """True where it is only a cookie that is set, and no part of what the visitor sees."""
+        return self.place.startswith("cookie ")
+
+    @property
     def rank(self) -> int:
         """How telling the place is: connection and status first, then Location, cookies, body."""
         order = ("expect", "connection", "status", "location", "content-type", "cookie", "json", "html", "text", "body")

@@ -32,6 +32,11 @@ class Break:
         return self.trace.outcomes[self.at]
 
     @property
+    def only_cookies(self) -> bool:
+        """True where nothing but a cookie differs: the visitor has lost nothing yet."""
+        return all(difference.about_cookies for difference in self.differences)
+
+    @property
     def certain(self) -> bool:
         """True where the step's own expectation was missed: that is no noise."""
         return self.differences[0].place == "expect"
@@ -77,14 +82,22 @@ class Ground:
         self.oracles[found.at].learn(self._places(found.outcome, found.trace))
 
     def first_break(self, trace: Trace) -> Break | None:
-        """Where a run first answers otherwise; None where it never does."""
+        """Where a run first answers otherwise; None where it never does.
+
+        That an instance merely sets a cookie of its own comes last: the visitor loses nothing there, but perhaps later.
+        """
+        cookie: Break | None = None
         for at, outcome in enumerate(trace.outcomes[: len(self.oracles)]):
             if outcome.move.aside or outcome.unbound is not None:
                 continue
             differences = self.differences(at, trace)
-            if differences:
-                return Break(at, trace, tuple(differences))
-        return None
+            if not differences:
+                continue
+            found = Break(at, trace, tuple(differences))
+            if not found.only_cookies:
+                return found
+            cookie = cookie or found
+        return cookie
 
     def differences(self, at: int, trace: Trace) -> list[Difference]:
         """Where the answer to one move is not what one instance gives."""

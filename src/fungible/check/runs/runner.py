@@ -51,6 +51,8 @@ class Outcome:
     unbound: str | None = None
     asked_s: float = 0.0
     """How long it was asked again and again until it met the step's expectation."""
+    first: Answer | None = None
+    """The first answer, where it was asked more than once."""
 
 
 @dataclass
@@ -132,6 +134,7 @@ class Runner:
         time.sleep(move.wait_before_s + step.delay_before)
         began = time.monotonic()
         end = began + (0 if move.aside else min(step.poll_seconds, self._poll_s.get(step.id, step.poll_seconds)))
+        first: Answer | None = None
         while True:
             instance = self._world.instance(move.slot)
             request, unbound = (self.trace.outcomes[-1].request, None) if move.again else self._request(step)
@@ -148,10 +151,13 @@ class Runner:
             why = self._take(move, step, request, answer)
             if why is None or time.monotonic() >= end:
                 break
+            first = first or answer
             time.sleep(0.1)
         if move.kill_after:
             self._world.crash(move.slot)
-        return Outcome(move, answer, instance.address, instance.number, request, why, asked_s=time.monotonic() - began)
+        return Outcome(
+            move, answer, instance.address, instance.number, request, why, asked_s=time.monotonic() - began, first=first
+        )
 
     def _prepared(self, move: Move) -> Step:
         assert self.trace.renames is not None

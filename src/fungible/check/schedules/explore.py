@@ -11,6 +11,7 @@ from fungible.check.runs.runner import Move
 from fungible.check.runs.subject import Subject
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
 from fungible.check.witness.witness import Shrinker, Witness
+from fungible.check.witness.writers import with_writer
 
 _MOST_ROUNDS = 12
 _MOST_WARMING = 40
@@ -127,6 +128,7 @@ class Explorer:
         if self._is_noise(witness, found, ground):
             seen.discard(step)
             return
+        witness = with_writer(self._subject, witness)
         diagnosis = Diagnosing(self._subject, witness).kind()
         fault = Found(schedule, witness, diagnosis)
         twin = next((old for old in self.found if old.cause == fault.cause), None)

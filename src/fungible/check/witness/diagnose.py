@@ -2,37 +2,26 @@
 
 The same disk heals what is kept in files; the same start-up randomness heals keys drawn at start; a cold instance in the
 reader's place heals a stale copy; a visitor without credentials who is answered the same shows that it was the session.
-Where nothing decides, the kind is `in-process-data`, with what was seen as evidence.
+What the answers tell by themselves is asked first, since it costs no run. Where nothing decides, the kind is
+`in-process-data`, with what was seen as evidence.
 """
 
-import json
-import re
 from dataclasses import dataclass, replace
-
-import msgspec
 
 from fungible.check.http.template import needs
 from fungible.check.model import Answer, Kind, Step
 from fungible.check.oracle.noise import Oracle
-from fungible.check.oracle.places import places_of
+from fungible.check.oracle.places import Places, places_of
 from fungible.check.runs.ground import answer_words
-from fungible.check.runs.runner import Move, Outcome, alone
+from fungible.check.runs.runner import Move, Outcome, Trace, alone
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode
-from fungible.check.witness.evidence import (
-    cookies_set,
-    is_session_cookie,
-    signed_form,
-)
-from fungible.check.witness.witness import Witness, closure
-
-_REFUSALS = frozenset({401, 403, 423, 429, 503})
-_JOB_PATH = re.compile(r"(job|task|export|import|progress|status|report|queue|render|worker|batch)", re.IGNORECASE)
-_JOB_KEYS = frozenset({"status", "state", "progress", "percent", "percentage", "phase"})
-_JOB_WORDS = re.compile(
-    r"\b(pending|queued|waiting|running|processing|in[ _-]progress|working|started|done|finished|completed?|succeeded|failed|\d+ ?%)",
-    re.IGNORECASE,
-)
+from fungible.check.witness import shapes
+from fungible.check.witness.credentials import invented, issued, signed, stripped
+from fungible.check.witness.evidence import is_session_cookie
+from fungible.check.witness.files import uploaded_in
+from fungible.check.witness.validators import differs
+from fungible.check.witness.witness import Witness
 
 
 @dataclass(frozen=True)
@@ -62,20 +51,58 @@ class Diagnosing:
         if self._mode.common_randomness:
             self._evidence.append("seen while the instances drew the same random numbers at start, for the like reason")
         crash = any(move.kill_after for move in self._witness.moves)
-        kind = self._crash() if crash else self._warmed() or self._disk() or self._secret() or self._process()
+        kind = self._told() or (
+            self._crash() if crash else self._warmed() or self._disk() or self._secret() or self._process()
+        )
         return Diagnosis(kind, tuple(self._evidence + self._seen()), self._healed_by_disk)
 
     def _heals(self, mode: Mode, moves: tuple[Move, ...] | None = None) -> bool:
         """True where the witness no longer breaks."""
         moves = self._witness.moves if moves is None else moves
-        return self._witness.ground.first_break(self._subject.run(moves, mode)) is None
+        return self._witness.broken_by(self._subject.run(moves, mode)) is None
+
+    def _told(self) -> Kind | None:
+        """What the answers tell, with one more run at most: where none of it is so, the experiments follow."""
+        if shapes.is_limit(self._witness):
+            self._evidence.append("the same request, counted by each instance for itself")
+            return "rate-limit"
+        validator = differs(self._subject, self._witness)
+        if validator is not None:
+            self._evidence.append(
+                f"both instances give the same body, and neither knows the other's validator ({validator})"
+            )
+            return "validator"
+        header = shapes.cache_header(self._witness)
+        if header is not None:
+            self._evidence.append(f"the answer says itself that it comes from a cache ({header})")
+            return "cache"
+        return self._accepted()
+
+    def _accepted(self) -> Kind | None:
+        """What is refused, and is accepted elsewhere: a sign-in that lives on. A page left open by a copy is told with it."""
+        if not shapes.is_accepted(self._witness):
+            return None
+        redirected = self._witness.ground.control.outcomes[-1].answer.status in shapes.REDIRECTS
+        if redirected and self._warmed() is not None:
+            self._evidence.append(
+                "what had been ended, such as a signed-out session, is let in as long as the copy lives"
+            )
+            return "cache"
+        if self._anonymous():
+            self._evidence.append("the other instance answers as it answers a visitor without credentials")
+            return "session"
+        self._evidence.append("one instance refuses it after what went before, another one still accepts it")
+        return "revived-session"
 
     def _warmed(self) -> Kind | None:
         """A cold instance answers right, one that has read before does not: it keeps a copy."""
-        earlier = [move for move in self._witness.moves[:-1] if move.slot == self._witness.last.slot]
+        last = self._witness.last
+        earlier = [move for move in self._witness.moves[:-1] if move.slot == last.slot]
         if not self._witness.warmed or not all(move.step.safe for move in earlier):
             return None
-        if self._is_limit():
+        # Where the writer wrote files of its own, a cold instance may lack them just as well: it is asked.
+        cold = replace(last, slot=max(move.slot for move in self._witness.moves) + 1)
+        if self._look.left.files and not self._heals(self._mode, (*self._witness.moves[:-1], cold)):
             return None
         self._evidence.append(
             "an instance that had not read it before gives the right answer; one that had, gives the old one"
@@ -101,10 +128,19 @@ class Diagnosing:
         if self._look.upload is not None:
             self._evidence.append(f"what was uploaded stands in {self._look.upload}")
             return "upload"
-        if self._look.session_file is not None and self._anonymous():
+        if self._is_session_file():
             self._evidence.append(f"the session stands in {self._look.session_file}")
             return "session"
         return "data-on-local-disk"
+
+    def _is_session_file(self) -> bool:
+        """A session's file was written, and the request names a session: what the page says to others does not matter.
+
+        Unless another file holds what was sent: then it may be that one which is missed, and the page decides.
+        """
+        if self._look.session_file is None or not issued(self._witness.found.outcome, self._witness.found.trace):
+            return False
+        return self._look.data_file is None or self._anonymous()
 
     def _secret(self) -> Kind | None:
         """The same random numbers at start heal what hangs on a key drawn at start."""
@@ -116,26 +152,26 @@ class Diagnosing:
             self._evidence.append(
                 "it does not happen when the instances draw the same random numbers while they start: a key is drawn at start"
             )
-            self._name_signature()
+            form = signed(self._witness.found.outcome)
+            self._evidence += [form] if form is not None else []
             return "per-instance-secret"
         # Not every random number passes through the kernel: what a token is, and that it is refused, tells as well.
-        signed = self._signed_credential()
-        if signed is not None and self._anonymous():
-            self._evidence.append(f"{signed}, which carries its own proof, and the other instance does not accept it")
+        form = signed(self._witness.found.outcome)
+        if form is not None and self._anonymous():
+            self._evidence.append(f"{form}, which carries its own proof, and the other instance does not accept it")
             return "per-instance-secret"
         return None
 
     def _process(self) -> Kind:
         """What only the one process knows."""
         self._evidence.append("only requests to the same process see it")
-        if self._is_limit():
-            self._evidence.append("the same request, counted by each instance for itself")
-            return "rate-limit"
         late = self._late_copy()
         if late is not None:
             return late
-        if self._is_job():
+        if self._job():
             return "job-progress"
+        if self._is_upload():
+            return "upload"
         if self._anonymous():
             self._evidence.append("the other instance answers as it answers a visitor without credentials")
             return "session"
@@ -164,43 +200,48 @@ class Diagnosing:
 
     def _crash(self) -> Kind:
         """What a killed instance takes with it, although other instances would have seen it in time."""
-        if self._is_job():
+        if self._job():
             self._evidence.append("the work ends with the instance that had begun it; no other one takes it up")
             return "job-progress"
+        if self._is_upload():
+            return "upload"
         if self._witness.writer is not None:
             self._evidence.append(
                 "it was acknowledged before it was kept anywhere else: an instance killed right after its answer loses it"
             )
         return "in-process-data"
 
-    def _is_limit(self) -> bool:
-        """The last request was refused on one instance, and what went before it is the same request."""
-        expected = self._witness.ground.control.outcomes[-1].answer.status
-        saw = self._witness.found.outcome.answer.status
-        if expected not in _REFUSALS or saw == expected:
-            return False
-        last = self._witness.last
-        given = closure(self._witness.moves, {len(self._witness.moves) - 1}) if needs(last.step) else set[int]()
-        others = [move for at, move in enumerate(self._witness.moves[:-1]) if at not in given]
-        return bool(others) and all(
-            (move.step.method, _bare(move.step.path)) == (last.step.method, _bare(last.step.path)) for move in others
-        )
+    def _job(self) -> bool:
+        """Work that goes on after its answer."""
+        shown = shapes.job(self._witness, self._subject.baseline, self._subject.conditions.host)
+        if shown is not None:
+            self._evidence.append(shown)
+        return shown is not None
 
-    def _is_job(self) -> bool:
-        """Work that goes on after its answer: accepted with 202, or asked for again until it is done."""
-        answers = self._witness.ground.control.outcomes
-        writer = answers[self._witness.writer].answer if self._witness.writer is not None else Answer()
-        last = answers[-1]
-        named = _JOB_PATH.search(_bare(last.move.step.path)) is not None or last.move.step.poll_seconds > 0
-        return writer.status == 202 or (named and _tells_progress(last.answer))
+    def _is_upload(self) -> bool:
+        """What is missed is an uploaded file that stands on the instance's disk, with a list in the process besides."""
+        if self._look.upload is None or not uploaded_in(
+            [move.step for move in self._witness.moves], self._witness.ground.control.outcomes[-1].answer.body
+        ):
+            return False
+        self._evidence.append(
+            f"what was uploaded stands in {self._look.upload}; which files there are, each process knows"
+        )
+        return True
 
     def _anonymous(self) -> bool:
         """The other instance answers the visitor as one instance answers a visitor without credentials."""
         broken = self._witness.found.outcome
-        if not self._issued_credentials(broken):
+        if not issued(broken, self._witness.found.trace):
             return False
+        last = self._witness.last.step
+        others = [stripped(last), invented(last, self._witness.found.trace)]
+        return any(step is not None and self._answered_alike(step, broken) for step in others)
+
+    def _answered_alike(self, step: Step, broken: Outcome) -> bool:
+        """Whether one instance gives to `step`, in the last place, the answer that was seen."""
         moves = list(alone(self._witness.moves))
-        moves[-1] = replace(moves[-1], step=_stripped(moves[-1].step))
+        moves[-1] = replace(moves[-1], step=step)
         trace = self._subject.run(moves)
         answer = trace.outcomes[-1].answer
         if (answer.status, _where(answer), answer.media_type) != (
@@ -211,111 +252,48 @@ class Diagnosing:
             return False
         if answer.status >= 300:
             return True
-        host = self._subject.conditions.host
-        oracle = Oracle(places_of(answer, host, trace.plain))
-        known = self._witness.ground.oracles[-1]
-        oracle.inherit(known)
+        oracle = Oracle(self._places(trace.outcomes[-1], trace))
+        oracle.inherit(self._witness.ground.oracles[-1])
         return not [
             d
-            for d in oracle.differences(places_of(broken.answer, host, self._witness.found.trace.plain))
+            for d in oracle.differences(self._places(broken, self._witness.found.trace))
             if not d.place.startswith("cookie")
         ]
 
-    def _issued_credentials(self, outcome: Outcome) -> list[str]:
-        """Credentials in a request that earlier answers of the same run had given: `cookie sid`, `header Authorization`."""
-        if outcome.request is None:
-            return []
-        trace = self._witness.found.trace
-        issued = cookies_set(trace)
-        found: list[str] = []
-        for name, text in outcome.request.headers:
-            if name.lower() == "cookie":
-                found += [
-                    f"cookie {pair.partition('=')[0].strip()}"
-                    for pair in text.split(";")
-                    if pair.partition("=")[0].strip() in issued or pair.partition("=")[2] in trace.values.values()
-                ]
-            elif any(
-                len(value) >= 6 and value in text for key, value in trace.values.items() if key not in trace.given
-            ):
-                found.append(f"header {name}")
-        return found
+    def _places(self, outcome: Outcome, trace: Trace) -> Places:
+        return places_of(outcome.answer, self._subject.conditions.host, trace.plain)
 
     def _carries_something(self) -> bool:
         """The last request sends something that an earlier answer gave: without that no key of the server matters."""
         broken = self._witness.found.outcome
-        return bool(needs(broken.move.step) - {"host", "run"}) or bool(self._issued_credentials(broken))
-
-    def _signed_credential(self) -> str | None:
-        """`the cookie session is signed by itsdangerous`, where the last request carries such a thing."""
-        outcome = self._witness.found.outcome
-        if outcome.request is None:
-            return None
-        for name, text in outcome.request.headers:
-            pairs = (
-                [pair.strip().partition("=")[::2] for pair in text.split(";")]
-                if name.lower() == "cookie"
-                else [(name, text)]
-            )
-            for key, value in pairs:
-                form = signed_form(value)
-                if form is not None:
-                    what = f"the cookie {key}" if name.lower() == "cookie" else f"the header {key}"
-                    return f"{what} is {form}"
-        return None
-
-    def _name_signature(self) -> None:
-        signed = self._signed_credential()
-        if signed is not None:
-            self._evidence.append(signed)
+        return bool(needs(broken.move.step) - {"host", "run"}) or bool(issued(broken, self._witness.found.trace))
 
     def _seen(self) -> list[str]:
         """What was seen besides: files, stores, cookies, the two answers."""
-        found: list[str] = []
         outcome = self._witness.found.outcome
-        if self._look.left.files:
-            more = f" and {len(self._look.left.files) - 6} more" if len(self._look.left.files) > 6 else ""
-            found.append("files written: " + ", ".join(self._look.left.files[:6]) + more)
-        elif self._subject.can_kill:
-            found.append("no file was written")
-        if self._look.left.stores or self._look.reader.stores:
-            found.append("connected to " + ", ".join(sorted({*self._look.left.stores, *self._look.reader.stores})[:4]))
-        issued = [name.removeprefix("cookie ") for name in self._issued_credentials(outcome)]
-        if issued:
-            named = [f"{name} (a session cookie by its name)" if is_session_cookie(name) else name for name in issued]
+        left, reader = self._look.left, self._look.reader
+        found = self._files_seen() if self._subject.can_kill else []
+        if left.stores or reader.stores:
+            found.append("connected to " + ", ".join(sorted({*left.stores, *reader.stores})[:4]))
+        given = [name.removeprefix("cookie ") for name in issued(outcome, self._witness.found.trace)]
+        if given:
+            named = [f"{name} (a session cookie by its name)" if is_session_cookie(name) else name for name in given]
             found.append("the request carries what an earlier answer gave: " + ", ".join(named))
         found.append(
             f"one instance: {answer_words(self._witness.ground.control.outcomes[-1].answer)}; several: {answer_words(outcome.answer)}"
         )
         return found
 
-
-def _bare(path: str) -> str:
-    return path.partition("?")[0]
+    def _files_seen(self) -> list[str]:
+        """The files written, or what else was: that no file was written is said only where none was."""
+        left = self._look.left
+        if left.files:
+            more = f" and {len(left.files) - 6} more" if len(left.files) > 6 else ""
+            return ["files written: " + ", ".join(left.files[:6]) + more]
+        if left.hidden:
+            return ["no file was written but " + ", ".join(f"{why} ({name})" for why, name in left.hidden.items())]
+        return ["no file was written on the instance's own disk"]
 
 
 def _where(answer: Answer) -> str:
     return (answer.header("location") or "").partition("?")[0]
-
-
-def _stripped(step: Step) -> Step:
-    """The step as a visitor without credentials sends it: no cookies, no header that carries a captured value."""
-    headers = {
-        name: text
-        for name, text in step.headers.items()
-        if name.lower() not in {"authorization", "cookie"} and "{{" not in text
-    }
-    headers |= {name: text for name, text in step.headers.items() if "{{host}}" in text}
-    return msgspec.structs.replace(step, headers={**headers, "Cookie": ""}, auth=None)
-
-
-def _tells_progress(answer: Answer) -> bool:
-    """An answer that says how far something is: a status in JSON, or words such as `running` and `40 %` in a page."""
-    try:
-        document = json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return answer.media_type.startswith("text/") and _JOB_WORDS.search(answer.text[:20_000]) is not None
-    if not isinstance(document, dict):
-        return False
-    told = [value for key, value in document.items() if str(key).lower() in _JOB_KEYS]  # pyright: ignore
-    return any(isinstance(value, int | float) or _JOB_WORDS.match(str(value)) for value in told)  # pyright: ignore

@@ -4,15 +4,15 @@ import base64
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fungible.check.http.jar import read_set_cookie
 from fungible.check.instances.starter import Instance
-from fungible.check.model import Step
-from fungible.check.runs.runner import Trace
+from fungible.check.runs.runner import Move, Trace
 from fungible.check.runs.world import World
+from fungible.check.witness.files import holds_sent, holds_session, holds_upload, purpose, sent_by
 
 _STORES = {
     3306: "MySQL or MariaDB",
@@ -41,49 +41,62 @@ _SIGNED: tuple[tuple[str, str], ...] = (
     ("a Fernet token", r"gAAAA[\w=-]{60,}"),
     ("signed by Django", r"[\w.=-]+:[\w-]{6}:[\w-]{27,}"),
     ("signed by itsdangerous", r"[\w.=-]*[\w=-]+\.[\w-]{6,7}\.[\w-]{27,}"),
-    ("signed by Rails", r"[\w%+/=-]+--[\w%+/=-]{20,}"),
+    ("encrypted by Rails", r"[\w%+/=-]+--[\w%+/=-]{16,}--[\w%+/=-]{20,}"),
+    ("signed as Rack and Rails do", r"[\w%+/=-]+--[\w%+/=-]{20,}"),
 )
-_DULL = re.compile(r"(\.log|\.pid|\.lock|~|\.swp|\.tmp|-shm)$|/(\.cache|__pycache__|\.npm|\.config|node_modules)/")
 
 
 @dataclass
 class Traces:
-    """What one instance left behind in a run."""
+    """What instances left behind in a run. `files` may matter; `hidden` are those that serve another purpose."""
 
     files: list[str] = field(default_factory=list[str])
     contents: list[tuple[str, Path]] = field(default_factory=list[tuple[str, Path]])
+    hidden: dict[str, str] = field(default_factory=dict[str, str])
+    """One file for each purpose, such as `logs`, that no visitor could miss."""
     stores: list[str] = field(default_factory=list[str])
 
 
 @dataclass
 class Look:
-    """What was seen in one run of a witness: at the instance that was written to, and at the one that was asked."""
+    """What was seen in one run of a witness: at the instances that came before, and at the one that was asked last."""
 
-    writer: Step
-    reader_slot: int
+    moves: Sequence[Move]
     left: Traces = field(default_factory=Traces)
     reader: Traces = field(default_factory=Traces)
     upload: str | None = None
     session_file: str | None = None
+    data_file: str | None = None
+    """A file beside the session's that holds what a step sent."""
 
     def __call__(self, world: World, trace: Trace) -> None:
         """Looks, before the instances end."""
-        for slot, seen in ((0, self.left), (self.reader_slot, self.reader)):
-            instance = world.instances.get(slot)
-            if instance is not None:
-                found = traces_of(instance, instance.address.port)
-                seen.files, seen.contents, seen.stores = found.files, found.contents, found.stores
-        self.upload = holds_upload(self.writer, self.left.contents)
+        steps = [move.step for move in self.moves]
+        last = self.moves[-1].slot
+        earlier = {move.slot for move in self.moves[:-1]} - {last} or {last}
+        sent = [piece for step in steps for piece in sent_by(step)]
+        for slots, seen in ((earlier, self.left), ({last}, self.reader)):
+            for slot in sorted(slots):
+                instance = world.instances.get(slot)
+                if instance is not None:
+                    _add_traces(seen, instance, instance.address.port, sent)
+        self.upload = holds_upload(steps, self.left.contents)
         self.session_file = holds_session(cookies_set(trace).values(), self.left.contents)
+        if self.session_file is not None:
+            self.data_file = holds_sent(steps, self.left.contents, beside=self.session_file)
 
 
-def traces_of(instance: Instance, own_port: int) -> Traces:
-    """Files an instance wrote since it was ready to start, and servers it is connected to."""
-    found = Traces()
+def _add_traces(found: Traces, instance: Instance, own_port: int, sent: Sequence[bytes]) -> None:
+    """Adds the files an instance wrote since it was ready to start, and the servers it is connected to."""
     if instance.disk is not None:
         for written in instance.disk.written():
             name = str(written.path)
-            if not _DULL.search(name) and written.host.is_file():
+            if not written.host.is_file():
+                continue
+            why = purpose(name, written.host, sent)
+            if why is not None:
+                found.hidden.setdefault(why, f"{name} ({written.size} bytes)")
+            else:
                 found.files.append(f"{name} ({written.size} bytes)")
                 found.contents.append((name, written.host))
     if instance.process is not None:
@@ -92,48 +105,6 @@ def traces_of(instance: Instance, own_port: int) -> Traces:
                 found.stores.append(f"{_STORES[port]} at {host}:{port}")
             elif port != own_port and port < 32768:
                 found.stores.append(f"a server at {host}:{port}")
-    return found
-
-
-def holds_upload(step: Step, contents: Iterable[tuple[str, Path]]) -> str | None:
-    """The name of a written file in which what the step uploaded stands; None where there is none."""
-    sent = [
-        base64.b64decode(part.content_base64) if part.content_base64 is not None else (part.content or "").encode()
-        for part in step.files
-    ]
-    if not sent and step.method.upper() in {"PUT", "POST", "PATCH"} and (step.body or step.body_base64):
-        raw = base64.b64decode(step.body_base64) if step.body_base64 else (step.body or "").encode()
-        kind = next((text for name, text in step.headers.items() if name.lower() == "content-type"), "")
-        if not re.search(r"json|urlencoded|xml", kind):
-            sent.append(raw)
-    pieces = [piece.split(b"{{")[0][:4096] for piece in sent]
-    for name, path in contents:
-        data = _start_of(path)
-        if any(len(piece) >= 4 and piece in data for piece in pieces) and not data.startswith(b"SQLite format 3"):
-            return name
-    return None
-
-
-def holds_session(cookies: Iterable[str], contents: Iterable[tuple[str, Path]]) -> str | None:
-    """The name of a written file that is a session's: named after the visitor's cookie, or as session files are."""
-    values = [urllib.parse.unquote(value) for value in cookies if len(value) >= 8]
-    for name, _ in contents:
-        last = Path(name).name
-        if (
-            any(value[:32] in last for value in values)
-            or re.match(r"sess(ion)?[_-]", last, re.IGNORECASE)
-            or re.search(r"/\.?(flask_)?sessions?/", name)
-        ):
-            return name
-    return None
-
-
-def _start_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(16 * 1024 * 1024)
-    except OSError:
-        return b""
 
 
 def signed_form(value: str) -> str | None:

@@ -39,6 +39,11 @@ class Witness:
         """True where it does not show every time."""
         return self.broke < TIMES or self.passed < TIMES
 
+    def broken_by(self, trace: Trace) -> Break | None:
+        """Where another run of the same moves breaks; that a cookie is set again is no break where more than that was lost."""
+        found = self.ground.first_break(trace)
+        return found if found is None or not found.only_cookies or self.found.only_cookies else None
+
     @property
     def last(self) -> Move:
         """The move that breaks."""
@@ -69,7 +74,7 @@ class Shrinker:
             writer = _likely_writer(placed)
         crash = any(move.kill_after for move in placed)
         warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
-        look = Look(placed[writer if writer is not None else -1].step, placed[-1].slot)
+        look = Look(placed)
         broke, passed = self._confirm(placed, best[0], look)
         return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
