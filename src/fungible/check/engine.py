@@ -12,7 +12,7 @@ from fungible import __version__
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
 from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
-from fungible.check.findings.questions import not_exercised, questions
+from fungible.check.findings.questions import not_exercised, questions, sent
 from fungible.check.flows.binding import confirm
 from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
 from fungible.check.http.client import send as send_request
@@ -153,7 +153,7 @@ class Check:
             jar = Jar()
 
             def send(step: Step) -> Answer:
-                request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar.header(step.path))
+                request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar)
                 answer = send_request(world.instance(0).address, request)
                 self._counts.requests += 1
                 if not any(name.lower() == "cookie" for name in step.headers):
@@ -289,7 +289,9 @@ class Check:
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
             not_exercised=tuple(
-                [*not_exercised(self._subjects, ran), *self._flows.not_hit()] if self._subjects else []
+                [*not_exercised(self._subjects, ran), *self._flows.not_hit(sent(self._subjects))]
+                if self._subjects
+                else []
             ),
             questions=questions(self._findings, self._subjects, ran) if self._subjects else (),
             reason=reason if verdict == "unjudged" else "",

@@ -155,6 +155,10 @@ SLOW = [
     post("slow-write", "/slow", status=200, contains=["written"]),
     get("ready", "/"),
 ]
+QUERY_ONLY = [
+    post("sign-in", "/admin.php", form={"user": "ada"}, capture=from_header("query", "location", r"(\?.+)$")),
+    get("tables", "/admin.php{{query}}", contains=["<h1>ada</h1>", "Tables of notes"]),
+]
 NOISY = [
     get("home", "/home", contains=["<h1>Notes</h1>"], capture=[hidden("csrf")]),
     post(
@@ -218,6 +222,8 @@ SESSIONS = [
         schedules=LOST,
         also_kinds=("data-on-local-disk",),
     ),
+    python("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),
+    node("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),
     python("signed_cookie", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),
     node("signed_cookie", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),
     python("session_hash", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),

@@ -111,7 +111,7 @@ def _refuse_unmet(subject: Subject, trace: Trace) -> None:
         if why is not None:
             raise UnjudgedError(
                 f"one instance alone does not do what the flow {subject.flow.name!r} expects: step {outcome.move.step.id} "
-                f"({outcome.move.step.method} {outcome.move.step.path}) was answered {_answered_words(outcome, why)}. "
+                f"({outcome.move.step.method} {outcome.target}) was answered {_answered_words(outcome, why)}. "
                 "Mend the step or what it expects: a flow must pass on one instance before several can be judged"
             )
     if all(outcome.answer.error is not None or outcome.answer.status >= 500 for outcome in trace.outcomes):

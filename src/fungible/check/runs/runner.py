@@ -52,6 +52,11 @@ class Outcome:
     asked_s: float = 0.0
     """How long it was asked again and again until it met the step's expectation."""
 
+    @property
+    def target(self) -> str:
+        """Path and query as they were sent, captured values and all; of what was never sent, as the step has them."""
+        return self.move.step.path if self.request is None else self.request.target
+
 
 @dataclass
 class Trace:
@@ -161,10 +166,10 @@ class Runner:
         return msgspec.structs.replace(step, headers={**step.headers, "Idempotency-Key": move.idempotency_key})
 
     def _request(self, step: Step) -> tuple[Request | None, str | None]:
-        cookies = self.jar(step.visitor).header(step.path)
+        jar = self.jar(step.visitor)
         try:
             return request_for(
-                step, self.trace.values, host=self._conditions.host, scheme=self._conditions.scheme, cookies=cookies
+                step, self.trace.values, host=self._conditions.host, scheme=self._conditions.scheme, cookies=jar
             ), None
         except UnboundError as error:
             return None, error.name

@@ -222,17 +222,26 @@ def apart_by_safety(moves: Sequence[Move], glue: Glue) -> list[Move]:
 def warming(subject: Subject) -> list[Move]:
     """The flow, with each read that follows a write asked once before every write: so that a copy, if one is kept, is kept."""
     steps = subject.flow.steps
+    # As they were sent: two steps at `/notes/{{note}}` may read two notes, and `{{location}}` may be one of them again.
+    targets = [outcome.target for outcome in subject.baseline.control.outcomes]
     moves: list[Move] = []
     known: set[str] = {"host", "run"}
+    read: set[str] = set()
     asked = 0
     for at, step in enumerate(steps):
-        if not step.safe:
-            later = {other.path: other for other in reversed(steps[at + 1 :]) if other.safe and not other.poll_seconds}
-            for other in later.values():
-                fresh = not any(move.step.path == other.path for move in moves if move.step.safe)
-                if fresh and needs(other) <= known and asked < _MOST_WARMING and other.method.upper() == "GET":
+        if step.safe:
+            read.add(targets[at])
+        else:
+            given: set[str] = set()
+            """What is captured anew from here on: it is not yet what the read will send."""
+            for number in range(at, len(steps)):
+                other = steps[number]
+                fits = other.method.upper() == "GET" and not other.poll_seconds and needs(other) <= known - given
+                if fits and targets[number] not in read and asked < _MOST_WARMING:
                     moves.append(Move(other, aside=True))
+                    read.add(targets[number])
                     asked += 1
+                given |= {capture.name for capture in other.capture}
         moves.append(Move(step))
         known |= {capture.name for capture in step.capture}
     return moves

@@ -77,13 +77,14 @@ def _sequence(
     before = [Move(step) for step in steps[:first]]
     between = [Move(step) for step in steps[first + 1 : second] if not step.safe]
     after = [Move(step) for step in steps[second + 1 :]]
-    watched = after if any(move.step.safe for move in after) else after + _observers(steps[:first])
+    watched = after if any(move.step.safe for move in after) else after + _observers(subject, first)
     return [*before, *between, one, other, *watched]
 
 
-def _observers(before: Sequence[Step]) -> list[Move]:
+def _observers(subject: Subject, before: int) -> list[Move]:
     """Reads from earlier in the flow, asked again: for a flow that does not look at what it has done."""
-    reads = {step.path: step for step in before if step.safe}
+    outcomes = subject.baseline.control.outcomes[:before]
+    reads = {outcome.target: outcome.move.step for outcome in outcomes if outcome.move.step.safe}
     return [Move(step) for step in list(reads.values())[-2:]]
 
 

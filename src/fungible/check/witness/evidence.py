@@ -1,14 +1,17 @@
 """What can be seen of where an instance keeps things: files written, stores connected, the form of cookies and tokens."""
 
 import base64
+import contextlib
 import json
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fungible.check.http.client import to_bytes
 from fungible.check.http.jar import read_set_cookie
+from fungible.check.http.template import UnboundError, fill
 from fungible.check.instances.starter import Instance
 from fungible.check.model import Step
 from fungible.check.runs.runner import Trace
@@ -73,7 +76,8 @@ class Look:
             if instance is not None:
                 found = traces_of(instance, instance.address.port)
                 seen.files, seen.contents, seen.stores = found.files, found.contents, found.stores
-        self.upload = holds_upload(self.writer, self.left.contents)
+        writer = self.writer if trace.renames is None else trace.renames.apply(self.writer)
+        self.upload = holds_upload(writer, self.left.contents, trace.values)
         self.session_file = holds_session(cookies_set(trace).values(), self.left.contents)
 
 
@@ -95,18 +99,22 @@ def traces_of(instance: Instance, own_port: int) -> Traces:
     return found
 
 
-def holds_upload(step: Step, contents: Iterable[tuple[str, Path]]) -> str | None:
-    """The name of a written file in which what the step uploaded stands; None where there is none."""
-    sent = [
-        base64.b64decode(part.content_base64) if part.content_base64 is not None else (part.content or "").encode()
-        for part in step.files
-    ]
+def holds_upload(step: Step, contents: Iterable[tuple[str, Path]], values: Mapping[str, str]) -> str | None:
+    """The name of a written file in which what the step uploaded, with its values in, stands; None where there is none."""
+
+    def raw(encoded: str | None, text: str | None) -> bytes:
+        if encoded is not None:
+            return base64.b64decode(encoded)
+        with contextlib.suppress(UnboundError):  # a value that was never given: then it was never sent either
+            return to_bytes(fill(text or "", values))
+        return b""
+
+    sent = [raw(part.content_base64, part.content) for part in step.files]
     if not sent and step.method.upper() in {"PUT", "POST", "PATCH"} and (step.body or step.body_base64):
-        raw = base64.b64decode(step.body_base64) if step.body_base64 else (step.body or "").encode()
         kind = next((text for name, text in step.headers.items() if name.lower() == "content-type"), "")
         if not re.search(r"json|urlencoded|xml", kind):
-            sent.append(raw)
-    pieces = [piece.split(b"{{")[0][:4096] for piece in sent]
+            sent.append(raw(step.body_base64, step.body))
+    pieces = [piece[:4096] for piece in sent]
     for name, path in contents:
         data = _start_of(path)
         if any(len(piece) >= 4 and piece in data for piece in pieces) and not data.startswith(b"SQLite format 3"):
