@@ -191,7 +191,7 @@ class Check:
             return
         if self._flows.recorded:
             values = values_of(subject.baseline.control)
-            subject.flow = confirm(flow, values, values_of(subject.run(subject.moves)))
+            subject.flow = confirm(subject.flow, values, values_of(subject.run(subject.moves)))
         self._framework = self._framework or recognise(
             [outcome.answer for outcome in subject.baseline.control.outcomes], self._target.start
         )

@@ -159,6 +159,13 @@ QUERY_ONLY = [
     post("sign-in", "/admin.php", form={"user": "ada"}, capture=from_header("query", "location", r"(\?.+)$")),
     get("tables", "/admin.php{{query}}", contains=["<h1>ada</h1>", "Tables of notes"]),
 ]
+OLD_PASSWORD = [
+    get("name", "/name", capture=from_json("name", "name")),
+    post("sign-up", "/users", json={"user": "{{name}}", "password": "first horse"}, status=201),
+    post("change", "/password", json={"password": "second horse"}, status=200),
+    post("old", "/sign-in", json={"user": "{{name}}", "password": "first horse"}, status=401),
+    post("new", "/sign-in", json={"user": "{{name}}", "password": "second horse"}, status=201),
+]
 NOISY = [
     get("home", "/home", contains=["<h1>Notes</h1>"], capture=[hidden("csrf")]),
     post(
@@ -221,6 +228,18 @@ SESSIONS = [
         "sign-in",
         schedules=LOST,
         also_kinds=("data-on-local-disk",),
+    ),
+    *(
+        language(
+            "old_password",
+            OLD_PASSWORD,
+            "revived-session",
+            "old",
+            "change",
+            schedules=("scatter", "warm"),
+            also_kinds=("cache", "in-process-data"),
+        )
+        for language in (python, node)
     ),
     python("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),
     node("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),

@@ -74,6 +74,11 @@ def names_in(value: Any) -> set[str]:
     return set()
 
 
+def without_names(text: str) -> str:
+    """`text` with every placeholder alike."""
+    return _NAME.sub("{{}}", text)
+
+
 def needs(step: Step) -> set[str]:
     """Names of the values a step uses in its request."""
     sent: list[Any] = [step.path, step.headers, step.form or {}, step.body or "", list(step.auth or ())]

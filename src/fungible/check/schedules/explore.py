@@ -9,6 +9,7 @@ from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, crashed, distinct, robin
 from fungible.check.runs.runner import Move
 from fungible.check.runs.subject import Subject
+from fungible.check.schedules.refusals import asked_again
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
 from fungible.check.witness.witness import Shrinker, Witness
 
@@ -76,10 +77,9 @@ class Explorer:
             ground = self._subject.ground_for(moves)
             ground.learn(self._subject.control(moves))
 
-        def placed(glue: Glue) -> Sequence[Move]:
-            return apart_by_safety(moves, glue)
-
-        self._explore("warm", placed, ground)
+        self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
+        for asking in asked_again(self._subject):
+            self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
 
     def on_common_disk(self, *, warm: bool) -> None:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
@@ -210,12 +210,13 @@ class Explorer:
         subject.glue.join(sorted(together))
 
 
-def apart_by_safety(moves: Sequence[Move], glue: Glue) -> list[Move]:
-    """Writes on one instance, reads on another; joined steps follow the first of them."""
+def apart_by_safety(moves: Sequence[Move], glue: Glue, asking: frozenset[str] = frozenset()) -> list[Move]:
+    """Writes on one instance, reads and steps that are `asking` on another; joined steps follow the first of them."""
     where: dict[str, int] = {}
     for move in moves:
         if not move.aside:
-            where.setdefault(glue.leader(move.step.id), 1 if move.step.safe else 0)
+            reads = move.step.safe or move.step.id in asking
+            where.setdefault(glue.leader(move.step.id), 1 if reads else 0)
     return [replace(move, slot=where.get(glue.leader(move.step.id), 1)) for move in moves]
 
 
