@@ -68,7 +68,8 @@ def test_an_old_password_that_one_instance_remembers_is_found(how: str, name: st
     report = checked(name, tmp_path, flow)
     assert len(report.findings) == 1, told(report)
     found = report.findings[0]
-    assert "401" in found.expected and "201" in found.saw, told(report)
+    assert "401" in found.expected, told(report)
+    assert "201" in found.saw, told(report)
     assert (found.severity, found.shown) == ("BREAKING", "3 of 3"), told(report)
     assert [request.path for request in found.witness] == ["/users", "/password", "/sign-in"], told(report)
 

@@ -166,7 +166,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
     ]
     return Finding(
         kind="unsafe-repeat",
-        severity=SEVERITY["unsafe-repeat"],
+        severity="MEDIUM" if doubled.unpromised else SEVERITY["unsafe-repeat"],
         flow=subject.flow.name,
         step=doubled.step.id,
         writer=doubled.step.id,
@@ -175,12 +175,19 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         expected=f"{doubled.difference.place}: {doubled.difference.expected}",
         saw=f"{doubled.difference.place}: {doubled.difference.saw}",
         witness=requests(doubled.trace, None, subject.conditions.host, broken=last, events=events),
-        evidence=(f"{doubled.step.method} {doubled.step.path} sent twice with one Idempotency-Key took effect twice",),
+        evidence=(_twice(doubled),),
         fix=fix_for("unsafe-repeat", framework),
         docs=docs_for("unsafe-repeat"),
         shown=f"{doubled.times} of 3",
         also=() if doubled.shows_at == doubled.step.id else (doubled.shows_at,),
     )
+
+
+def _twice(doubled: Doubled) -> str:
+    sent = f"{doubled.step.method.upper()} {doubled.step.path} sent twice with one Idempotency-Key"
+    if doubled.unpromised:
+        return f"{sent} made a second thing with an identifier of its own: a POST promises no better, but clients that retry make doubles"
+    return f"{sent} took effect twice"
 
 
 def from_raced(raced: Raced, subject: Subject, framework: str) -> Finding:

@@ -24,7 +24,8 @@ class Move:
     """One request of a run: a step, and the slot of the instance that serves it.
 
     `aside` requests (warming a cache) use the visitor's cookies, but leave no trace in the flow. `kill_after` ends the instance
-    with -9 and wipes its disk as soon as it has answered. `with_next` starts at the same moment as the move that follows.
+    with -9 and wipes its disk as soon as it has answered. `with_next` starts at the same moment as the move that follows;
+    `in_turn` with it: both are prepared at that moment, cookies and all, and the second is sent when the first is answered.
     """
 
     step: Step
@@ -33,6 +34,7 @@ class Move:
     kill_after: bool = False
     wait_before_s: float = 0
     with_next: bool = False
+    in_turn: bool = False
     again: bool = False
     """The very request of the move before, once more: what a client sends whose answer was lost."""
     idempotency_key: str | None = None
@@ -197,7 +199,9 @@ class Runner:
         instances = [self._world.instance(move.slot) for move in moves]
         requests = [self._request(step) for step in steps]
         answers: list[Answer] = [Answer(error="was never sent")] * len(moves)
-        barrier = threading.Barrier(len(moves))
+        arrived: list[int] = []
+        """Whose answer came first sets its cookies first, as in a browser."""
+        barrier = threading.Barrier(1 if moves[0].in_turn else len(moves))
 
         def one(at: int) -> None:
             request = requests[at][0]
@@ -213,21 +217,37 @@ class Runner:
                 return
             connection.release()
             answers[at] = connection.receive()
+            arrived.append(at)
             self._on_request()
 
-        threads = [threading.Thread(target=one, args=(at,), daemon=True) for at in range(len(moves))]
+        if moves[0].in_turn:
+            for at in range(len(moves)):
+                one(at)
+        threads = (
+            []
+            if moves[0].in_turn
+            else [threading.Thread(target=one, args=(at,), daemon=True) for at in range(len(moves))]
+        )
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        outcomes: list[Outcome] = []
-        for at, move in enumerate(moves):
-            request, unbound = requests[at]
-            why = None if request is None else self._take(move, steps[at], request, answers[at])
-            outcomes.append(
-                Outcome(move, answers[at], instances[at].address, instances[at].number, request, why, unbound)
+        whys: dict[int, str | None] = {}
+        for at in arrived + [at for at in range(len(moves)) if at not in arrived]:
+            request = requests[at][0]
+            whys[at] = None if request is None else self._take(moves[at], steps[at], request, answers[at])
+        return [
+            Outcome(
+                move,
+                answers[at],
+                instances[at].address,
+                instances[at].number,
+                requests[at][0],
+                whys[at],
+                requests[at][1],
             )
-        return outcomes
+            for at, move in enumerate(moves)
+        ]
 
 
 def alone(moves: Sequence[Move]) -> list[Move]:
