@@ -73,7 +73,8 @@ def _one(subject: Subject, ground: Ground, at: int, slots: int, first: Trace | N
         shown.append((*seen, trace))
     step, difference, trace = shown[0]
     repeated = subject.flow.steps[at]
-    made = bool(_second_identities(subject, trace))
+    created = any(outcome.move.again and outcome.answer.status == 201 for outcome in trace.outcomes)
+    made = created or bool(_second_identities(subject, trace))
     keyed = any(name.lower() == "idempotency-key" for name in repeated.headers)
     unpromised = made and repeated.method.upper() == "POST" and not keyed
     return Doubled(repeated, step, difference, trace, subject.baseline.control, len(shown), unpromised)
