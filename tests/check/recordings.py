@@ -35,9 +35,9 @@ def replayed(flow: Flow, answers: Sequence[Answer]) -> tuple[list[Request], dict
     for name, value in flow.cookies.items():
         jar.set(name, value)
     for step, one in zip(flow.steps, answers, strict=True):
-        sent.append(request_for(step, values, host="app.test", scheme="http", cookies=jar.header(step.path)))
+        sent.append(request_for(step, values, host="app.test", scheme="http", cookies=jar))
         if not any(name.lower() == "cookie" for name in step.headers):
-            take_cookies(jar, step.path, one)
+            take_cookies(jar, sent[-1].target, one)
         for capture in step.capture:
             value = captured(capture, one, jar)
             assert value is not None, capture

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from apps.catalogue import APPS, BY_NAME, MISBEHAVING, Misbehaving
+from apps.catalogue import APPS, BY_NAME, MISBEHAVING, ORDER, Misbehaving
 from apps.plain_runner import Broken, Instance, Run, launched, run_flow, started
 
 from fungible.check.model import Step
@@ -146,7 +146,7 @@ def test_the_catalogue_is_consistent(app):
     assert (app.kind is None) == (app.step is None)
 
 
-@pytest.mark.parametrize("app", named("repeat"))
+@pytest.mark.parametrize("app", [pytest.param(app, id=app.name) for app in APPS if app.steps is ORDER])
 def test_an_order_with_the_same_key_is_made_twice_by_the_faulty_one_alone(app, tmp_path):
     for mended, count in ((False, 2), (True, 1)):
         with instances(app, tmp_path, count=2, mended=mended) as (one, other):

@@ -132,14 +132,14 @@ def sender(app: Flask, values: dict[str, str] | None = None) -> Callable[[Step],
     held = {"host": "localhost"} if values is None else values
 
     def send(step: Step) -> Answer:
-        sent = request_for(step, held, host="localhost", scheme="http", cookies=jar.header(step.path))
+        sent = request_for(step, held, host="localhost", scheme="http", cookies=jar)
         client = app.test_client(use_cookies=False)
         got = client.open(sent.target, method=sent.method, headers=list(sent.headers), data=sent.body)
         answer = Answer(status=got.status_code, headers=tuple(got.headers.items()), body=got.data)
         if not any(name.lower() == "cookie" for name in step.headers):
             for name, value in answer.headers:
                 if name.lower() == "set-cookie":
-                    jar.take(value, step.path)
+                    jar.take(value, sent.target)
         for capture in step.capture:
             value = captured(capture, answer, jar)
             assert value is not None, (step, answer.text)

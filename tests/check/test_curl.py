@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fungible.check.findings.curl import curl
 from fungible.check.http.client import Request
+from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.model import FilePart, Step
 from fungible.check.runs.runner import Move
@@ -23,7 +24,9 @@ def made(
     values: dict[str, str] | None = None, *, aside: bool = False, cookies: str = "sid=1", **fields: Any
 ) -> tuple[str, Request]:
     step = Step(**({"id": "s", "path": "/"} | fields))
-    request = request_for(step, values or {}, host=HOST, scheme="http", cookies=cookies)
+    jar = Jar()
+    jar.take(cookies + "; Path=/", "/")
+    request = request_for(step, values or {}, host=HOST, scheme="http", cookies=jar)
     return curl(Move(step, aside=aside), request, "A", HOST), request
 
 

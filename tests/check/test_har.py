@@ -142,11 +142,11 @@ def test_headers_of_the_client_and_the_connection_go_the_others_stay(read: Any) 
         "Accept": "text/html",
         "Origin": "http://{{host}}",
         "Referer": "http://{{host}}/cart",
-        "Authorization": "Basic dTpw",
         "X-CSRF-Token": "t",
         "If-Match": '"1"',
         "Idempotency-Key": "k",
     }
+    assert step(recording).auth == ("u", "p")
     assert step(recording).path == "/a?b=c"
 
 
@@ -319,3 +319,12 @@ def test_any_document_is_read_or_refused(tmp_path: Path, document: Any) -> None:
     path.write_text(json.dumps(document))
     with pytest.raises(CheckFileError):
         read_har(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["Basic dTpw=", "Basic dXA=", "Basic dTpwCg", "Basic w7E6cA=", "basic dTpw", "Basic e3t4fX06cA==", "Bearer dTpw"],
+)
+def test_what_is_no_plain_basic_authentication_is_sent_as_it_was(header: str, read: Any) -> None:
+    sent = step(read(entry("GET", BASE + "/", headers={"Authorization": header})))
+    assert (sent.auth, sent.headers) == (None, {"Authorization": header})

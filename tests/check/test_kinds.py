@@ -93,9 +93,9 @@ def test_what_was_sent_is_looked_for_in_files(tmp_path: Path):
     note = post("note", "/notes", json={"note": {"text": "buy twine"}})
     kept = written(tmp_path, "/app/a", b"... a long tail ...")
     notes = written(tmp_path, "/app/notes.db", b"SQLite format 3\0 buy twine")
-    assert holds_upload([note, upload], [notes, kept]) == "/app/a"
-    assert holds_sent([note], [kept, notes], beside="/app/a") == "/app/notes.db"
-    assert holds_sent([note], [kept, notes], beside="/app/notes.db") is None
+    assert holds_upload([note, upload], [notes, kept], {}) == "/app/a"
+    assert holds_sent([note], [kept, notes], {}, beside="/app/a") == "/app/notes.db"
+    assert holds_sent([note], [kept, notes], {}, beside="/app/notes.db") is None
 
 
 # --- credentials ------------------------------------------------------------------------------------------------------

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fungible.check.model import FilePart, Step
+from fungible.check.model import Capture, FilePart, Step
 from fungible.check.runs.names import candidates
+from fungible.check.runs.renames import Renames
 
 
 def step(**fields: Any) -> Step:
@@ -69,3 +70,17 @@ def test_each_name_stands_once_and_there_are_at_most_ten() -> None:
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_any_json_has_candidates_or_none(body: Any) -> None:
     assert all(isinstance(name, str) and name for name in candidates(step(json=body)))
+
+
+def test_a_name_is_made_unique_in_texts_and_in_credentials_but_not_in_placeholders() -> None:
+    captures = (Capture(name="ada", source="header", header="X-Key", regex="ada=(.+)", default="key of ada"),)
+    given = step(
+        path="/{{my-ada-key}}/ada", auth=("ada", "{{ada}}"), json={"to": "ada|url}} {{ada|url}}"}, capture=captures
+    )
+    sent = Renames(["ada", "header", "json"], "t0ken").apply(given)
+    assert sent.path == "/{{my-ada-key}}/adat0ken"
+    assert sent.auth == ("adat0ken", "{{ada}}")
+    assert sent.json == {"to": "adat0ken|url}} {{ada|url}}"}
+    one = sent.capture[0]
+    assert (one.name, one.source, one.header, one.regex) == ("ada", "header", "X-Key", "adat0ken=(.+)")
+    assert one.default == "key of adat0ken"

@@ -41,7 +41,9 @@ def step(**fields: Any) -> Step:
 
 
 def request(values: dict[str, str] | None = None, cookies: str = "", **fields: Any) -> Request:
-    return request_for(step(**fields), values or {}, host="shop.test", scheme="http", cookies=cookies)
+    jar = Jar()
+    jar.take(cookies + "; Path=/", "/")
+    return request_for(step(**fields), values or {}, host="shop.test", scheme="http", cookies=jar)
 
 
 def header(sent: Request, name: str) -> str | None:
@@ -175,6 +177,25 @@ def test_headers_of_a_step_replace_ours_whatever_their_case() -> None:
 
 def test_line_breaks_in_a_header_become_spaces() -> None:
     assert header(request({"v": "a\r\nB: c\0"}, headers={"X": "{{v}}"}), "x") == "a  B: c "
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/index.php{{location}}",
+        "{{whole}}",
+        "http://shop.test/index.php{{location}}",
+        "/{{page}}?db=app",
+        "/admin/../index.php",
+    ],
+)
+def test_which_cookies_fit_is_told_by_the_path_with_its_values_in(path: str) -> None:
+    values = {"location": "?db=app", "whole": "http://shop.test/index.php?db=app", "page": "index.php"}
+    jar = Jar()
+    jar.set("key", "here", "/index.php")
+    jar.set("other", "there", "/other.php")
+    sent = request_for(step(path=path), values, host="shop.test", scheme="http", cookies=jar)
+    assert header(sent, "cookie") == (None if "/../" in path else "key=here")
 
 
 def test_the_jars_cookies_are_sent_unless_the_step_has_a_cookie_header() -> None:

@@ -12,7 +12,7 @@ from fungible import __version__
 from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
 from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
-from fungible.check.findings.questions import not_exercised, questions
+from fungible.check.findings.questions import not_exercised, questions, sent
 from fungible.check.findings.unrun import why_not_run
 from fungible.check.flows.binding import confirm
 from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
@@ -154,7 +154,7 @@ class Check:
             jar = Jar()
 
             def send(step: Step) -> Answer:
-                request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar.header(step.path))
+                request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar)
                 answer = send_request(world.instance(0).address, request)
                 self._counts.requests += 1
                 if not any(name.lower() == "cookie" for name in step.headers):
@@ -192,7 +192,7 @@ class Check:
             return
         if self._flows.recorded:
             values = values_of(subject.baseline.control)
-            subject.flow = confirm(flow, values, values_of(subject.run(subject.moves)))
+            subject.flow = confirm(subject.flow, values, values_of(subject.run(subject.moves)))
         self._framework = self._framework or recognise(
             [outcome.answer for outcome in subject.baseline.control.outcomes], self._target.start
         )
@@ -289,7 +289,9 @@ class Check:
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
             not_exercised=tuple(
-                [*not_exercised(self._subjects, ran, self.schedules), *self._flows.not_hit()] if self._subjects else []
+                [*not_exercised(self._subjects, ran, self.schedules), *self._flows.not_hit(sent(self._subjects))]
+                if self._subjects
+                else []
             ),
             questions=questions(self._findings, self._subjects, ran, judged=verdict != "unjudged"),
             reason=reason if verdict == "unjudged" else "",

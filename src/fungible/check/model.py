@@ -85,7 +85,8 @@ class Step(Given, frozen=True):
     At most one of `json`, `form` (with `files`: multipart), `body` and `body_base64` is the body. A `Cookie`
     header replaces the visitor's cookies for this one request and leaves the jar alone. `poll_seconds` asks again
     until the answer meets `expect` and has everything to capture.
-    `recorded_status` is what a recording saw: it guides, it is no expectation.
+    `recorded_status` is what a recording saw: it guides, and where it is a refusal (4xx) that one instance repeats, every
+    instance must refuse.
     """
 
     id: str

@@ -186,10 +186,33 @@ ORDER = [
     post("order", "/orders", json={"basket": "{{basket}}"}, status=201, capture=from_json("order", "order")),
     get("orders", "/baskets/{{basket}}/orders", json_is={"count": 1, "orders.0": "{{order}}"}),
 ]
+COUNTED = [
+    get("basket", "/basket", capture=from_json("basket", "basket")),
+    post("order", "/baskets/{{basket}}/orders", status=200, contains=["ordered"]),
+    get("metrics", "/metrics", contains=["http_requests_total"]),
+    get("orders", "/baskets/{{basket}}"),
+]
 SLOW = [
     get("slow", "/slow", contains=["slow and done"]),
     post("slow-write", "/slow", status=200, contains=["written"]),
     get("ready", "/"),
+]
+QUERY_ONLY = [
+    post("sign-in", "/admin.php", form={"user": "ada"}, capture=from_header("query", "location", r"(\?.+)$")),
+    get("tables", "/admin.php{{query}}", contains=["<h1>ada</h1>", "Tables of notes"]),
+]
+OLD_PASSWORD = [
+    get("name", "/name", capture=from_json("name", "name")),
+    post("sign-up", "/users", json={"user": "{{name}}", "password": "first horse"}, status=201),
+    post("change", "/password", json={"password": "second horse"}, status=200),
+    post("old", "/sign-in", json={"user": "{{name}}", "password": "first horse"}, status=401),
+    post("new", "/sign-in", json={"user": "{{name}}", "password": "second horse"}, status=201),
+]
+TWO_SETTINGS = [
+    post("sign-in", "/sign-in", form={"user": "ada"}),
+    put("colour", "/settings/colour", json={"value": "teal"}),
+    put("size", "/settings/size", json={"value": "large"}),
+    get("settings", "/settings", json_is={"colour": "teal", "size": "large"}),
 ]
 NOISY = [
     get("home", "/home", contains=["<h1>Notes</h1>"], capture=[hidden("csrf")]),
@@ -254,6 +277,20 @@ SESSIONS = [
         schedules=LOST,
         also_kinds=("data-on-local-disk",),
     ),
+    *(
+        language(
+            "old_password",
+            OLD_PASSWORD,
+            "revived-session",
+            "old",
+            "change",
+            schedules=("scatter", "warm"),
+            also_kinds=("cache", "in-process-data"),
+        )
+        for language in (python, node)
+    ),
+    python("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),
+    node("path_cookie", QUERY_ONLY, "session", "tables", "sign-in", schedules=LOST),
     python("signed_cookie", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),
     node("signed_cookie", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),
     python("session_hash", [SIGN_IN, HOME, SETTINGS], "per-instance-secret", "home", "sign-in", schedules=LOST),
@@ -342,15 +379,14 @@ SESSIONS = [
     ),
     python(
         "lost_update",
-        [
-            post("sign-in", "/sign-in", form={"user": "ada"}),
-            put("colour", "/settings/colour", json={"value": "teal"}),
-            put("size", "/settings/size", json={"value": "large"}),
-            get("settings", "/settings", json_is={"colour": "teal", "size": "large"}),
-        ],
+        TWO_SETTINGS,
         "lost-update",
         "settings",
         schedules=("race",),
+    ),
+    *(
+        language("rotated_token", TWO_SETTINGS, "lost-update", "settings", schedules=("race",))
+        for language in (python, node)
     ),
     python(
         "oversized_cookie",
@@ -566,6 +602,9 @@ WORK = [
     ),
     python("create_twice", ORDER, "unsafe-repeat", "order", schedules=("repeat",)),
     node("create_twice", ORDER, "unsafe-repeat", "order", schedules=("repeat",)),
+    python("request_counter", COUNTED, "unsafe-repeat", "order", schedules=("repeat",)),
+    python("crowded", SLOW, "drops-requests", "slow", schedules=("drain",)),
+    node("crowded", SLOW, "drops-requests", "slow", schedules=("drain",)),
     python("drops", SLOW, "drops-requests", "slow", schedules=("drain",)),
     node("drops", SLOW, "drops-requests", "slow", schedules=("drain",)),
 ]

@@ -104,6 +104,12 @@ def _has_write(subjects: Sequence[Subject]) -> bool:
     return any(not step.safe for subject in subjects for step in subject.flow.steps)
 
 
+def sent(subjects: Sequence[Subject]) -> list[tuple[str, str]]:
+    """Method and target of each request of the baselines."""
+    grounds = [subject.ground for subject in subjects if subject.ground is not None]
+    return [(outcome.move.step.method, outcome.target) for ground in grounds for outcome in ground.control.outcomes]
+
+
 def not_exercised(
     subjects: Sequence[Subject], ran: frozenset[ScheduleName], asked: Collection[ScheduleName] = SCHEDULES
 ) -> list[str]:

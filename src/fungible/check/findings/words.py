@@ -88,7 +88,7 @@ def requests(
                 instance=name,
                 step=move.step.id,
                 method=move.step.method.upper(),
-                path=outcome.request.target if outcome.request is not None else move.step.path,
+                path=outcome.target,
                 curl=curl(move, outcome.request, name, host) if outcome.request is not None else "",
                 answered=(said[1] if at == broken else "") or answer_words(outcome.answer),
                 expected=said[0] if at == broken else "",
@@ -120,7 +120,7 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
     ]
     return Finding(
         kind="unsafe-repeat",
-        severity=SEVERITY["unsafe-repeat"],
+        severity="MEDIUM" if doubled.unpromised else SEVERITY["unsafe-repeat"],
         flow=subject.flow.name,
         step=doubled.step.id,
         writer=doubled.step.id,
@@ -129,12 +129,19 @@ def from_doubled(doubled: Doubled, subject: Subject, framework: str) -> Finding:
         expected=expected,
         saw=saw,
         witness=requests(doubled.trace, subject.conditions.host, broken=last, events=events, said=(expected, saw)),
-        evidence=(f"{doubled.step.method} {doubled.step.path} sent twice with one Idempotency-Key took effect twice",),
+        evidence=(_twice(doubled),),
         fix=fix_for("unsafe-repeat", framework, protocol_of(doubled.step)),
         docs=docs_for("unsafe-repeat"),
         shown=f"{doubled.times} of 3",
         also=() if doubled.shows_at == doubled.step.id else (doubled.shows_at,),
     )
+
+
+def _twice(doubled: Doubled) -> str:
+    sent = f"{doubled.step.method.upper()} {doubled.step.path} sent twice with one Idempotency-Key"
+    if doubled.unpromised:
+        return f"{sent} made a second thing with an identifier of its own: a POST promises no better, but clients that retry make doubles"
+    return f"{sent} took effect twice"
 
 
 def from_raced(raced: Raced, subject: Subject, framework: str) -> Finding:
@@ -173,7 +180,7 @@ def from_dropped(dropped: Dropped, subject: Subject, framework: str) -> Finding:
         instance="A",
         step=dropped.step.id,
         method=dropped.step.method.upper(),
-        path=request.target if request is not None else dropped.step.path,
+        path=dropped.outcome.target,
         curl=curl(move, request, "A", subject.conditions.host) if request is not None else "",
         answered=dropped.saw,
         expected=answer_words(dropped.outcome.answer),

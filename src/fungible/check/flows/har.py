@@ -1,5 +1,6 @@
 """A HAR 1.2 recording read as exchanges: which requests count, what each sends, which cookies were chosen."""
 
+import base64
 import re
 import urllib.parse
 from collections import Counter
@@ -176,6 +177,10 @@ def _step(entry: Entry, name: str, hosts: set[str], cookie: str | None) -> Step:
             headers["Content-Type"] = given
     if cookie is not None:
         headers["Cookie"] = cookie
+    given = next((key for key in headers if key.lower() == "authorization"), None)
+    if given is not None and (auth := _basic(headers[given])) is not None:
+        del headers[given]
+        fields["auth"] = auth
     make = cast(Callable[..., Step], Step)
     return make(
         id=name, method=entry.method, path=entry.target, headers=headers, recorded_status=entry.answer.status, **fields
@@ -194,6 +199,19 @@ def _headers(entry: Entry, hosts: set[str]) -> dict[str, str]:
         same = next((key for key in kept if key.lower() == low), None)
         kept[same or name] = value if same is None else f"{kept[same]}, {value}"
     return kept
+
+
+def _basic(header: str) -> tuple[str, str] | None:
+    """User and password of Basic authentication (RFC 7617), where they make just this header again: a name may be made unique."""
+    scheme, _, encoded = header.partition(" ")
+    if scheme != "Basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    same = colon and base64.b64encode(f"{user}:{password}".encode()).decode() == encoded
+    return (user, password) if same and "{{" not in user + password else None
 
 
 def _with_host(url: str, hosts: set[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -92,10 +92,15 @@ def flows_from_openapi(document: Mapping[str, Any], *, seed: int = 0) -> tuple[l
     return Planner(read_api(document), seed).planned()
 
 
-def routes_not_hit(document: Mapping[str, Any], flows: Sequence[Flow]) -> list[str]:
-    """The operations that no step of the flows matches, as `DELETE /items/{id}`, in the description's order."""
+def routes_not_hit(document: Mapping[str, Any], asked: Iterable[tuple[str, str]]) -> list[str]:
+    """The operations that no request went to, as `DELETE /items/{id}`, in the description's order.
+
+    Args:
+        document: An OpenAPI 3 or Swagger 2.0 description.
+        asked: Method and target of each request, captured values and all: a step at `{{location}}` may go anywhere.
+    """
     api = read_api(document)
-    hit = {_route_of(api, step.method.upper(), step.path) for flow in flows for step in flow.steps}
+    hit = {_route_of(api, method.upper(), target) for method, target in asked}
     return [one.title for one in api.operations if one.title not in hit]
 
 

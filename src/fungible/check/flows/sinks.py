@@ -66,6 +66,9 @@ def rewritten(step: Step, bind: Binder) -> Step:
         kind = next((value for name, value in step.headers.items() if name.lower() == "content-type"), "")
         urlencoded = kind.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded"
         changes["body"] = _query(step.body, path, bind, "form") if urlencoded else plain("text", "", step.body)
+    if step.auth is not None:
+        user, password = step.auth
+        changes["auth"] = plain("header", "Authorization", user), plain("header", "Authorization", password)
     if step.files:
         changes["files"] = tuple(_file(part, plain) for part in step.files)
     return msgspec.structs.replace(step, **changes)
@@ -183,5 +186,4 @@ def _file(part: FilePart, plain: Callable[[SinkKind, str, str], str]) -> FilePar
 
 def request_text(step: Step) -> str:
     """Everything a request sends, decoded, to look for values in."""
-    names = [part.filename for part in step.files] + list(step.auth or ())
-    return "\n".join([sink.text for sink in sinks_of(step)] + names)
+    return "\n".join([sink.text for sink in sinks_of(step)] + [part.filename for part in step.files])

@@ -1,7 +1,7 @@
 """Where flows come from: steps written down, a recording, an API description, or a look at the application itself."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ class Flows:
     document: Mapping[str, Any] | None = None
     recorded: bool = False
 
-    def not_hit(self) -> list[str]:
-        """Operations of the API description that no flow asks for."""
+    def not_hit(self, asked: Iterable[tuple[str, str]]) -> list[str]:
+        """Operations of the API description that none of these requests, each a method and a target, went to."""
         if self.document is None:
             return []
-        return [f"{route} of the API description" for route in routes_not_hit(self.document, self.flows)]
+        return [f"{route} of the API description" for route in routes_not_hit(self.document, asked)]
 
 
 def written(sources: Sequence[FlowSource], directory: Path) -> tuple[Flows, list[FlowSource]]:

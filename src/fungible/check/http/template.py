@@ -74,6 +74,11 @@ def names_in(value: Any) -> set[str]:
     return set()
 
 
+def without_names(text: str) -> str:
+    """`text` with every placeholder alike."""
+    return _NAME.sub("{{}}", text)
+
+
 def needs(step: Step) -> set[str]:
     """Names of the values a step uses in its request."""
     sent: list[Any] = [step.path, step.headers, step.form or {}, step.body or "", list(step.auth or ())]
@@ -91,12 +96,13 @@ def encoded_target(target: str) -> str:
     return urllib.parse.quote(to_bytes(target if target.startswith("/") else "/" + target), safe=_IN_TARGETS)
 
 
-def request_for(step: Step, values: Mapping[str, str], *, host: str, scheme: str, cookies: str) -> Request:
-    """The request of a step, filled in.
+def request_for(step: Step, values: Mapping[str, str], *, host: str, scheme: str, cookies: Jar) -> Request:
+    """The request of a step, filled in; which of the `cookies` it carries, its path tells once the values are in.
 
     Raises:
         UnboundError: the step uses a value that is not known.
     """
+    target = encoded_target(fill(step.path, values))
     headers = {name: fill(text, values) for name, text in step.headers.items()}
     body, content_type = _body(step, values)
     if step.files:  # a Content-Type of the step's own would name another boundary
@@ -107,8 +113,8 @@ def request_for(step: Step, values: Mapping[str, str], *, host: str, scheme: str
     if step.auth is not None and "authorization" not in given:
         user, password = (fill(part, values) for part in step.auth)
         headers["Authorization"] = "Basic " + base64.b64encode(to_bytes(f"{user}:{password}")).decode()
-    if "cookie" not in given and cookies:
-        headers["Cookie"] = cookies
+    if "cookie" not in given and (fitting := cookies.header(target)):
+        headers["Cookie"] = fitting
     headers = {name: text for name, text in headers.items() if name.lower() != "cookie" or text}
     defaults = {
         "Host": host,
@@ -121,7 +127,7 @@ def request_for(step: Step, values: Mapping[str, str], *, host: str, scheme: str
     }
     merged = {name: text for name, text in defaults.items() if name.lower() not in given} | headers
     clean = tuple((name, re.sub(r"[\r\n\0]", " ", text)) for name, text in merged.items())
-    return Request(step.method.upper(), encoded_target(fill(step.path, values)), clean, body)
+    return Request(step.method.upper(), target, clean, body)
 
 
 def _body(step: Step, values: Mapping[str, str]) -> tuple[bytes, str]:

@@ -7,7 +7,10 @@ run, found by trying; what still differs between the two runs is noise.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import msgspec
+
 from fungible.check.errors import UnjudgedError
+from fungible.check.model import Flow, Step
 from fungible.check.runs.ground import Ground, answer_words
 from fungible.check.runs.logs import Logs, failed
 from fungible.check.runs.names import candidates
@@ -31,6 +34,7 @@ def establish(subject: Subject) -> list[str]:
     _refuse_unmet(subject, first, logs)
     notes += _departures(first)
     notes += _failures(first, logs)
+    subject.flow = _with_refusals(subject.flow, first)
     statuses = {outcome.move.step.id: outcome.answer.status for outcome in first.outcomes}
     named = subject.conditions.names
     second = _run_fresh(subject, lambda outcome: outcome.answer.status == statuses[outcome.move.step.id], notes, logs)
@@ -42,6 +46,18 @@ def establish(subject: Subject) -> list[str]:
     subject.ground.learn(second)
     subject.conditions = replace(subject.conditions, timeout_s=_patience(first, second), poll_s=_polls(first, second))
     return notes
+
+
+def _with_refusals(flow: Flow, trace: Trace) -> Flow:
+    """The flow with what was refused in its recording, and is refused here, expected to be refused by every instance."""
+
+    def step_of(outcome: Outcome, step: Step) -> Step:
+        status = outcome.answer.status
+        if step.expect.status or status != step.recorded_status or not 400 <= status < 500:
+            return step
+        return msgspec.structs.replace(step, expect=msgspec.structs.replace(step.expect, status=(status,)))
+
+    return msgspec.structs.replace(flow, steps=tuple(map(step_of, trace.outcomes, flow.steps)))
 
 
 def _patience(*traces: Trace) -> float:
@@ -114,7 +130,7 @@ def _refuse_unmet(subject: Subject, trace: Trace, logs: Logs) -> None:
         if why is not None:
             raise UnjudgedError(
                 f"one instance alone does not do what the flow {subject.flow.name!r} expects: step {outcome.move.step.id} "
-                f"({outcome.move.step.method} {outcome.move.step.path}) was answered {_answered_words(outcome, why)}. "
+                f"({outcome.move.step.method} {outcome.target}) was answered {_answered_words(outcome, why)}. "
                 f"Mend the step or what it expects: a flow must pass on one instance before several can be judged{logs.words(outcome.move.step.id)}"
             )
     if all(outcome.answer.error is not None or outcome.answer.status >= 500 for outcome in trace.outcomes):

@@ -8,6 +8,8 @@ import msgspec
 
 from fungible.check.model import Step
 
+_SOUGHT = frozenset({"path", "regex", "default"})
+
 
 class Renames:
     """Names that the visitor chooses, made unique for one run: where `ada` signed up before, `adak3x9` has not."""
@@ -25,7 +27,11 @@ class Renames:
             return step
         raw = msgspec.to_builtins(step)
         kept = {"id": step.id, "method": step.method, "visitor": step.visitor}
-        return msgspec.convert(self._replaced(raw) | kept, Step)
+        # Of a capture only what it looks for in the answer: its name stands in placeholders.
+        captures = [
+            {**one, **self._replaced({key: one[key] for key in _SOUGHT & one.keys()})} for one in raw.get("capture", ())
+        ]
+        return msgspec.convert(self._replaced(raw) | kept | {"capture": captures}, Step)
 
     def undo(self, text: str) -> str:
         """The text with the names as the flow has them."""
@@ -38,7 +44,7 @@ class Renames:
     def _replaced(self, value: Any) -> Any:
         if isinstance(value, str):
             assert self._pattern is not None
-            return self._pattern.sub(lambda match: self._unique[match[0]], value)
+            return self._pattern.sub(lambda match: self._unique.get(match[0], match[0]), value)
         if isinstance(value, dict):
             return {key: self._replaced(item) for key, item in value.items()}  # pyright: ignore
         if isinstance(value, list | tuple):
@@ -50,7 +56,8 @@ def _bounded(names: Mapping[str, str]) -> re.Pattern[str] | None:
     if not names:
         return None
     longest_first = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    return re.compile(rf"(?<![A-Za-z0-9{{])(?:{longest_first})(?![A-Za-z0-9}}])")
+    # A placeholder first, which stays as it is: `{{my-ada-id}}` is no text with `ada` in it.
+    return re.compile(rf"\{{\{{[^{{}}]*\}}\}}|(?<![A-Za-z0-9])(?:{longest_first})(?![A-Za-z0-9])")
 
 
 def _unique(name: str, token: str) -> str:

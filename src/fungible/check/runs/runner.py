@@ -24,7 +24,8 @@ class Move:
     """One request of a run: a step, and the slot of the instance that serves it.
 
     `aside` requests (warming a cache) use the visitor's cookies, but leave no trace in the flow. `kill_after` ends the instance
-    with -9 and wipes its disk as soon as it has answered. `with_next` starts at the same moment as the move that follows.
+    with -9 and wipes its disk as soon as it has answered. `with_next` starts at the same moment as the move that follows;
+    `in_turn` with it: both are prepared at that moment, cookies and all, and the second is sent when the first is answered.
     """
 
     step: Step
@@ -33,6 +34,7 @@ class Move:
     kill_after: bool = False
     wait_before_s: float = 0
     with_next: bool = False
+    in_turn: bool = False
     again: bool = False
     """The very request of the move before, once more: what a client sends whose answer was lost."""
     idempotency_key: str | None = None
@@ -53,6 +55,11 @@ class Outcome:
     """How long it was asked again and again until it met the step's expectation."""
     first: Answer | None = None
     """The first answer, where it was asked more than once."""
+
+    @property
+    def target(self) -> str:
+        """Path and query as they were sent, captured values and all; of what was never sent, as the step has them."""
+        return self.move.step.path if self.request is None else self.request.target
 
 
 @dataclass
@@ -167,10 +174,10 @@ class Runner:
         return msgspec.structs.replace(step, headers={**step.headers, "Idempotency-Key": move.idempotency_key})
 
     def _request(self, step: Step) -> tuple[Request | None, str | None]:
-        cookies = self.jar(step.visitor).header(step.path)
+        jar = self.jar(step.visitor)
         try:
             return request_for(
-                step, self.trace.values, host=self._conditions.host, scheme=self._conditions.scheme, cookies=cookies
+                step, self.trace.values, host=self._conditions.host, scheme=self._conditions.scheme, cookies=jar
             ), None
         except UnboundError as error:
             return None, error.name
@@ -198,7 +205,9 @@ class Runner:
         instances = [self._world.instance(move.slot) for move in moves]
         requests = [self._request(step) for step in steps]
         answers: list[Answer] = [Answer(error="was never sent")] * len(moves)
-        barrier = threading.Barrier(len(moves))
+        arrived: list[int] = []
+        """Whose answer came first sets its cookies first, as in a browser."""
+        barrier = threading.Barrier(1 if moves[0].in_turn else len(moves))
 
         def one(at: int) -> None:
             request = requests[at][0]
@@ -214,21 +223,37 @@ class Runner:
                 return
             connection.release()
             answers[at] = connection.receive()
+            arrived.append(at)
             self._on_request()
 
-        threads = [threading.Thread(target=one, args=(at,), daemon=True) for at in range(len(moves))]
+        if moves[0].in_turn:
+            for at in range(len(moves)):
+                one(at)
+        threads = (
+            []
+            if moves[0].in_turn
+            else [threading.Thread(target=one, args=(at,), daemon=True) for at in range(len(moves))]
+        )
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        outcomes: list[Outcome] = []
-        for at, move in enumerate(moves):
-            request, unbound = requests[at]
-            why = None if request is None else self._take(move, steps[at], request, answers[at])
-            outcomes.append(
-                Outcome(move, answers[at], instances[at].address, instances[at].number, request, why, unbound)
+        whys: dict[int, str | None] = {}
+        for at in arrived + [at for at in range(len(moves)) if at not in arrived]:
+            request = requests[at][0]
+            whys[at] = None if request is None else self._take(moves[at], steps[at], request, answers[at])
+        return [
+            Outcome(
+                move,
+                answers[at],
+                instances[at].address,
+                instances[at].number,
+                requests[at][0],
+                whys[at],
+                requests[at][1],
             )
-        return outcomes
+            for at, move in enumerate(moves)
+        ]
 
 
 def alone(moves: Sequence[Move]) -> list[Move]:

@@ -9,6 +9,7 @@ from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, crashed, distinct, robin
 from fungible.check.runs.runner import Move
 from fungible.check.runs.subject import Subject
+from fungible.check.schedules.refusals import asked_again
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
 from fungible.check.witness.witness import Shrinker, Witness
 from fungible.check.witness.writers import with_writer
@@ -77,10 +78,9 @@ class Explorer:
             ground = self._subject.ground_for(moves)
             ground.learn(self._subject.control(moves))
 
-        def placed(glue: Glue) -> Sequence[Move]:
-            return apart_by_safety(moves, glue)
-
-        self._explore("warm", placed, ground)
+        self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
+        for asking in asked_again(self._subject):
+            self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
 
     def on_common_disk(self, *, warm: bool) -> None:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
@@ -212,29 +212,39 @@ class Explorer:
         subject.glue.join(sorted(together))
 
 
-def apart_by_safety(moves: Sequence[Move], glue: Glue) -> list[Move]:
-    """Writes on one instance, reads on another; joined steps follow the first of them."""
+def apart_by_safety(moves: Sequence[Move], glue: Glue, asking: frozenset[str] = frozenset()) -> list[Move]:
+    """Writes on one instance, reads and steps that are `asking` on another; joined steps follow the first of them."""
     where: dict[str, int] = {}
     for move in moves:
         if not move.aside:
-            where.setdefault(glue.leader(move.step.id), 1 if move.step.safe else 0)
+            reads = move.step.safe or move.step.id in asking
+            where.setdefault(glue.leader(move.step.id), 1 if reads else 0)
     return [replace(move, slot=where.get(glue.leader(move.step.id), 1)) for move in moves]
 
 
 def warming(subject: Subject) -> list[Move]:
     """The flow, with each read that follows a write asked once before every write: so that a copy, if one is kept, is kept."""
     steps = subject.flow.steps
+    # As they were sent: two steps at `/notes/{{note}}` may read two notes, and `{{location}}` may be one of them again.
+    targets = [outcome.target for outcome in subject.baseline.control.outcomes]
     moves: list[Move] = []
     known: set[str] = {"host", "run"}
+    read: set[str] = set()
     asked = 0
     for at, step in enumerate(steps):
-        if not step.safe:
-            later = {other.path: other for other in reversed(steps[at + 1 :]) if other.safe and not other.poll_seconds}
-            for other in later.values():
-                fresh = not any(move.step.path == other.path for move in moves if move.step.safe)
-                if fresh and needs(other) <= known and asked < _MOST_WARMING and other.method.upper() == "GET":
+        if step.safe:
+            read.add(targets[at])
+        else:
+            given: set[str] = set()
+            """What is captured anew from here on: it is not yet what the read will send."""
+            for number in range(at, len(steps)):
+                other = steps[number]
+                fits = other.method.upper() == "GET" and not other.poll_seconds and needs(other) <= known - given
+                if fits and targets[number] not in read and asked < _MOST_WARMING:
                     moves.append(Move(other, aside=True))
+                    read.add(targets[number])
                     asked += 1
+                given |= {capture.name for capture in other.capture}
         moves.append(Move(step))
         known |= {capture.name for capture in step.capture}
     return moves

@@ -72,18 +72,19 @@ def _sequence(
     one, other = Move(steps[first]), Move(steps[second], slot=slot)
     if turned:
         one, other = replace(other, slot=0), replace(one, slot=slot)
-    if raced:
-        one = replace(one, with_next=True)
+    # In either order, too, both requests are prepared before the first is answered: they carry the cookies that the racers do.
+    one = replace(one, with_next=True, in_turn=not raced)
     before = [Move(step) for step in steps[:first]]
     between = [Move(step) for step in steps[first + 1 : second] if not step.safe]
     after = [Move(step) for step in steps[second + 1 :]]
-    watched = after if any(move.step.safe for move in after) else after + _observers(steps[:first])
+    watched = after if any(move.step.safe for move in after) else after + _observers(subject, first)
     return [*before, *between, one, other, *watched]
 
 
-def _observers(before: Sequence[Step]) -> list[Move]:
+def _observers(subject: Subject, before: int) -> list[Move]:
     """Reads from earlier in the flow, asked again: for a flow that does not look at what it has done."""
-    reads = {step.path: step for step in before if step.safe}
+    outcomes = subject.baseline.control.outcomes[:before]
+    reads = {outcome.target: outcome.move.step for outcome in outcomes if outcome.move.step.safe}
     return [Move(step) for step in list(reads.values())[-2:]]
 
 
@@ -106,10 +107,14 @@ def _race(subject: Subject, first: int, second: int) -> Raced | None:
 
 
 def _ground(subject: Subject, order: Sequence[Move]) -> Ground:
-    """What one instance answers to an order; where that is the flow itself, the baseline has told."""
-    if [move.step for move in order] == list(subject.flow.steps):
-        return copy.deepcopy(subject.baseline)
-    return subject.ground_for(order)
+    """What one instance answers to an order; where that is the flow itself, cookies and all, the baseline has told."""
+    first = next(at for at, move in enumerate(order) if move.with_next)
+    answer = subject.baseline.control.outcomes[min(first, len(subject.flow.steps) - 1)].answer
+    if [move.step for move in order] != list(subject.flow.steps) or answer.header("set-cookie") is not None:
+        return subject.ground_for(order)
+    ground = copy.deepcopy(subject.baseline)
+    ground.moves = list(order)
+    return ground
 
 
 def _free(subject: Subject, at: int) -> bool:
@@ -133,7 +138,7 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
             subject.on_run()
             return Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(sequence)
 
-        serial = visit([replace(move, with_next=False) for move in moves])
+        serial = visit([replace(move, in_turn=move.with_next) for move in moves])
         if _later_break(serial, pair, grounds[0]) is not None:
             return None  # it breaks one after the other too: that is for scatter to tell
         first = visit(moves)
@@ -145,7 +150,7 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
         while True:
             attempts += 1
             found = _outside(trace, pair, grounds)
-            if found is not None:
+            if found is not None and _as_in_turn(trace, pair, grounds):
                 times += 1
                 shown = shown or (trace, *found)
             if attempts >= ATTEMPTS or (attempts >= 3 and time.monotonic() > end):
@@ -179,6 +184,22 @@ def _outside(trace: Trace, pair: int, grounds: Sequence[Ground]) -> tuple[Ground
             return None
         breaks.append((ground, found))
     return max(breaks, key=lambda row: row[1].at)
+
+
+def _as_in_turn(trace: Trace, pair: int, grounds: Sequence[Ground]) -> bool:
+    """False where one of the pair was refused although neither order refuses it: its visitor was told, so nothing is lost."""
+    for outcome in trace.outcomes[pair : pair + 2]:
+        step = outcome.move.step.id
+        allowed = {
+            one.answer.status // 100
+            for ground in grounds
+            for one in ground.control.outcomes[pair : pair + 2]
+            if one.move.step.id == step
+        }
+        refused = outcome.answer.error is not None or outcome.answer.status >= 400
+        if refused and outcome.answer.status // 100 not in allowed:
+            return False
+    return True
 
 
 def _later_break(trace: Trace, pair: int, ground: Ground) -> Break | None:

@@ -220,9 +220,11 @@ class Diagnosing:
 
     def _is_upload(self) -> bool:
         """What is missed is an uploaded file that stands on the instance's disk, with a list in the process besides."""
-        if self._look.upload is None or not uploaded_in(
-            [move.step for move in self._witness.moves], self._witness.ground.control.outcomes[-1].answer.body
-        ):
+        control = self._witness.ground.control
+        steps = [
+            move.step if control.renames is None else control.renames.apply(move.step) for move in self._witness.moves
+        ]
+        if self._look.upload is None or not uploaded_in(steps, control.outcomes[-1].answer.body, control.values):
             return False
         self._evidence.append(
             f"what was uploaded stands in {self._look.upload}; which files there are, each process knows"

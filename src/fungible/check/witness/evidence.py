@@ -71,19 +71,19 @@ class Look:
 
     def __call__(self, world: World, trace: Trace) -> None:
         """Looks, before the instances end."""
-        steps = [move.step for move in self.moves]
+        steps = [move.step if trace.renames is None else trace.renames.apply(move.step) for move in self.moves]
         last = self.moves[-1].slot
         earlier = {move.slot for move in self.moves[:-1]} - {last} or {last}
-        sent = [piece for step in steps for piece in sent_by(step)]
+        sent = [piece for step in steps for piece in sent_by(step, trace.values)]
         for slots, seen in ((earlier, self.left), ({last}, self.reader)):
             for slot in sorted(slots):
                 instance = world.instances.get(slot)
                 if instance is not None:
                     _add_traces(seen, instance, instance.address.port, sent)
-        self.upload = holds_upload(steps, self.left.contents)
+        self.upload = holds_upload(steps, self.left.contents, trace.values)
         self.session_file = holds_session(cookies_set(trace).values(), self.left.contents)
         if self.session_file is not None:
-            self.data_file = holds_sent(steps, self.left.contents, beside=self.session_file)
+            self.data_file = holds_sent(steps, self.left.contents, trace.values, beside=self.session_file)
 
 
 def _add_traces(found: Traces, instance: Instance, own_port: int, sent: Sequence[bytes]) -> None:

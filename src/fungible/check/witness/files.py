@@ -3,12 +3,14 @@
 import base64
 import re
 import urllib.parse
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from msgspec import UNSET
 
+from fungible.check.http.client import to_bytes
+from fungible.check.http.template import UnboundError, fill
 from fungible.check.model import Step
 
 Contents = Iterable[tuple[str, Path]]
@@ -46,14 +48,21 @@ def purpose(name: str, path: Path, sent: Iterable[bytes]) -> str | None:
     return None
 
 
-def sent_by(step: Step) -> list[bytes]:
-    """What a step sends in its body, in pieces as a file may hold them."""
+def sent_by(step: Step, values: Mapping[str, str]) -> list[bytes]:
+    """What a step sends in its body, with the `values` of its run put in, in pieces as a file may hold them."""
     texts: list[str] = []
     if step.json is not UNSET:
         _strings(step.json, texts)
     _strings(step.form or {}, texts)
-    pieces = [*uploaded_by(step), *(text.split("{{")[0].encode() for text in texts)]
+    pieces = [*uploaded_by(step, values), *(_filled(text, values) for text in texts)]
     return [piece for piece in pieces if len(piece) >= _SHORTEST_SENT]
+
+
+def _filled(text: str, values: Mapping[str, str]) -> bytes:
+    try:
+        return to_bytes(fill(text, values))
+    except UnboundError:  # a value that was never given: then it was never sent either
+        return b""
 
 
 def _strings(value: object, found: list[str]) -> None:
@@ -67,29 +76,28 @@ def _strings(value: object, found: list[str]) -> None:
             _strings(item, found)  # pyright: ignore[reportUnknownArgumentType]
 
 
-def uploaded_by(step: Step) -> list[bytes]:
+def uploaded_by(step: Step, values: Mapping[str, str]) -> list[bytes]:
     """The files that a step sends: the parts of a form, or a body that is no form, JSON or XML."""
-    sent = [
-        base64.b64decode(part.content_base64) if part.content_base64 is not None else (part.content or "").encode()
-        for part in step.files
-    ]
+
+    def raw(encoded: str | None, text: str | None) -> bytes:
+        return base64.b64decode(encoded) if encoded is not None else _filled(text or "", values)
+
+    sent = [raw(part.content_base64, part.content) for part in step.files]
     if not sent and step.method.upper() in {"PUT", "POST", "PATCH"} and (step.body or step.body_base64):
-        raw = base64.b64decode(step.body_base64) if step.body_base64 else (step.body or "").encode()
         kind = next((text for name, text in step.headers.items() if name.lower() == "content-type"), "")
         if not re.search(r"json|urlencoded|xml", kind):
-            sent.append(raw)
-    pieces = [piece.split(b"{{")[0][:4096] for piece in sent]
-    return [piece for piece in pieces if len(piece) >= _SHORTEST_SENT]
+            sent.append(raw(step.body_base64, step.body))
+    return [piece[:4096] for piece in sent if len(piece) >= _SHORTEST_SENT]
 
 
-def uploaded_in(steps: Iterable[Step], data: bytes) -> bool:
+def uploaded_in(steps: Iterable[Step], data: bytes, values: Mapping[str, str]) -> bool:
     """True where the data hold what a step uploaded."""
-    return any(piece in data for step in steps for piece in uploaded_by(step))
+    return any(piece in data for step in steps for piece in uploaded_by(step, values))
 
 
-def holds_upload(steps: Iterable[Step], contents: Contents) -> str | None:
+def holds_upload(steps: Iterable[Step], contents: Contents, values: Mapping[str, str]) -> str | None:
     """The name of a written file in which what a step uploaded stands; None where there is none."""
-    pieces = [piece for step in steps for piece in uploaded_by(step)]
+    pieces = [piece for step in steps for piece in uploaded_by(step, values)]
     for name, path in contents:
         data = beginning(path)
         if any(piece in data for piece in pieces) and not data.startswith(b"SQLite format 3"):
@@ -113,9 +121,9 @@ def holds_session(cookies: Iterable[str], contents: Contents) -> str | None:
     return None
 
 
-def holds_sent(steps: Iterable[Step], contents: Contents, *, beside: str) -> str | None:
+def holds_sent(steps: Iterable[Step], contents: Contents, values: Mapping[str, str], *, beside: str) -> str | None:
     """The name of a written file, other than `beside`, that holds what a step sent."""
-    pieces = [piece for step in steps if not step.safe for piece in sent_by(step)]
+    pieces = [piece for step in steps if not step.safe for piece in sent_by(step, values)]
     for name, path in contents:
         if name != beside and any(piece in beginning(path) for piece in pieces):
             return name

@@ -9,6 +9,7 @@ from fungible.check.http.template import needs
 from fungible.check.model import Answer, Step
 from fungible.check.oracle.places import Places, places_of
 from fungible.check.runs.ground import Ground
+from fungible.check.runs.runner import Outcome
 from fungible.check.witness.witness import Witness, closure
 
 _TOO_MANY = 429
@@ -65,8 +66,9 @@ def is_limit(witness: Witness) -> bool:
         for at, move in enumerate(witness.moves[:-1])
         if at not in given and (last.safe or not move.step.safe)  # a form is fetched before each attempt
     ]
-    same = [at for at in others if _target(witness.moves[at].step) == _target(last)]
-    answered = any(witness.ground.control.outcomes[at].answer.status != expected for at in same)
+    outcomes = witness.ground.control.outcomes
+    same = [at for at in others if _asked(outcomes[at]) == _asked(outcomes[-1])]
+    answered = any(outcomes[at].answer.status != expected for at in same)
     return answered and (len(same) == len(others) or expected not in _REFUSED)
 
 
@@ -108,7 +110,7 @@ def job(witness: Witness, baseline: Ground, host: str) -> str | None:
         return "what one instance answers changes, with nothing sent in between, until it is final"
     if step.safe and last.answer.media_type == "text/event-stream" and writer is not None and not writer.move.step.safe:
         return "its progress is a stream of events"
-    named = _JOB_PATH.search(_bare(step.path)) is not None or step.poll_seconds > 0
+    named = _JOB_PATH.search(_bare(last.target)) is not None or step.poll_seconds > 0
     return "the answer tells how far the work is" if named and _tells_progress(last.answer) else None
 
 
@@ -136,7 +138,7 @@ def _turning(baseline: Ground, step: Step, host: str) -> bool:
     for outcome in outcomes[at + 1 :]:
         if not outcome.move.step.safe:
             break
-        if _target(outcome.move.step) == _target(step):
+        if _asked(outcome) == _asked(row[0]):
             row.append(outcome)
     return any(_turns(row[0].answer, outcome.answer, host) for outcome in row[1:])
 
@@ -153,8 +155,8 @@ def _words(values: Iterable[str]) -> list[str]:
     return sorted(re.sub(r"[\d.:%TZ+-]+", "", value) for value in values)
 
 
-def _target(step: Step) -> tuple[str, str]:
-    return step.method.upper(), _bare(step.path)
+def _asked(outcome: Outcome) -> tuple[str, str]:
+    return outcome.move.step.method.upper(), _bare(outcome.target)
 
 
 def _bare(path: str) -> str:
