@@ -15,7 +15,6 @@ from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions
 from fungible.check.flows.binding import confirm
 from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
-from fungible.check.http.client import send as send_request
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.instances.opening import Opened, open_pool
@@ -154,7 +153,7 @@ class Check:
 
             def send(step: Step) -> Answer:
                 request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar.header(step.path))
-                answer = send_request(world.instance(0).address, request)
+                answer = world.instance(0).send(request)
                 self._counts.requests += 1
                 if not any(name.lower() == "cookie" for name in step.headers):
                     for name, text in answer.headers:
@@ -222,6 +221,8 @@ class Check:
                 self._timed(name, subject, way)
         if subject.can_kill and "scatter" in self.schedules:
             self._timed("scatter", subject, lambda: explorer.on_common_disk(warm="warm" in self.schedules))
+        if {"scatter", "crash"} & set(self.schedules):
+            self._timed("scatter", subject, explorer.between_workers)
         for found, place in zip(explorer.found, places, strict=True):
             # More steps may have turned out to have the same cause since it was first told.
             self._findings[place] = words.from_found(found, subject, self._framework)

@@ -50,8 +50,25 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         title=TITLE[kind],
         expected=expected,
         saw=saw,
-        witness=requests(witness.found.trace, witness.ground, subject.conditions.host, broken=witness.found.at),
-        evidence=(*found.diagnosis.evidence, *body_instead(difference, witness.found.outcome)),
+        witness=requests(
+            (found.in_one or witness.found).trace,
+            witness.ground,
+            subject.conditions.host,
+            broken=witness.found.at,
+            in_one=found.in_one is not None,
+        ),
+        evidence=(
+            *found.diagnosis.evidence,
+            *body_instead(difference, witness.found.outcome),
+            *(
+                (
+                    f"one instance of yours is {subject.workers} processes that answer: A1, A2 are workers of one instance, and "
+                    "they are enough to show it",
+                )
+                if found.in_one is not None
+                else ()
+            ),
+        ),
         fix=fix_for(kind, framework),
         docs=docs_for(kind),
         racy=witness.racy,
@@ -110,9 +127,15 @@ def _severity(kind: Kind, control: Outcome, broken: Outcome) -> Severity:
 
 
 def requests(
-    trace: Trace, ground: Ground | None, host: str, *, broken: int | None, events: Sequence[str] = ()
+    trace: Trace,
+    ground: Ground | None,
+    host: str,
+    *,
+    broken: int | None,
+    events: Sequence[str] = (),
+    in_one: bool = False,
 ) -> tuple[WitnessRequest, ...]:
-    """The requests of a run, each with its instance and what one instance alone answers."""
+    """The requests of a run, each with its instance and what one instance alone answers; `in_one`: slots are workers of one."""
     rows: list[WitnessRequest] = []
     kills = 0
     pending = ""
@@ -125,11 +148,11 @@ def requests(
         control = ground.control.outcomes[at] if ground is not None and at < len(ground.control.outcomes) else None
         rows.append(
             WitnessRequest(
-                instance=name,
+                instance=f"A{move.slot + 1}" if in_one else name,
                 step=move.step.id,
                 method=move.step.method.upper(),
                 path=outcome.request.target if outcome.request is not None else move.step.path,
-                curl=curl(move, outcome.request, name, host) if outcome.request is not None else "",
+                curl=curl(move, outcome.request, "A" if in_one else name, host) if outcome.request is not None else "",
                 answered=answer_words(outcome.answer),
                 expected=_expected(control, outcome) if at == broken else "",
                 event=pending or event,
