@@ -19,6 +19,7 @@ from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.instances.opening import Opened, open_pool
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.worker_options import asked_for
 from fungible.check.model import (
     DECIDING,
     SCHEDULES,
@@ -194,10 +195,22 @@ class Check:
         self._framework = self._framework or recognise(
             [outcome.answer for outcome in subject.baseline.control.outcomes], self._target.start
         )
+        self._tell_workers(subject)
         for finding in words.from_cookies(subject, self._framework):
             self._add("scatter", finding)
         self._explore(subject)
         self._others(subject)
+
+    def _tell_workers(self, subject: Subject) -> None:
+        """That one instance is several processes, and what of that is not under control."""
+        asked, option = asked_for(self._target)
+        if subject.workers > 1:
+            note = (
+                f"one instance of yours is {max(subject.workers, asked)} processes that answer"
+                + (f" ({option})" if option else "")
+                + ": each run kept to one of them, and one run went through several of them in turn"
+            )
+            self._notes += [] if note in self._notes else [note]
 
     def _explore(self, subject: Subject) -> None:
         """The schedules that decide: scatter, crash, warm."""

@@ -412,6 +412,12 @@ WORK = [
 
 NOISY_APPS = [python("noisy", NOISY, None), node("noisy", NOISY, None)]
 
+WORKERS = [
+    python("workers", CART, "session", "home", "sign-in", schedules=LOST),
+    node("workers", CART, "session", "home", "sign-in", schedules=LOST),
+]
+"""Each instance is several processes: these do not even answer alike on one instance."""
+
 APPS = [*SESSIONS, *DATA, *WORK, *NOISY_APPS]
 BY_NAME = {app.name: app for app in APPS}
 

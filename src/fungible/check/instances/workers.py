@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 
 from fungible.check.http.client import Address, Connection, Request
 from fungible.check.isolation.disk_sockets import VISIBLE, accepted_by, listeners
@@ -42,6 +42,11 @@ class Workers:
         self._places: dict[int, int] = {}
         self._stops: Counter[int] = Counter()
         self._lock = threading.Lock()
+
+    @property
+    def processes(self) -> Mapping[int, int]:
+        """The process of each place that was met."""
+        return self._places
 
     @contextlib.contextmanager
     def answering(self, connection: Connection, place: int) -> Generator[None]:
