@@ -62,7 +62,9 @@ def test_state_in_one_worker_is_found_and_the_witness_names_the_worker(app, tmp_
     report = checked(app, tmp_path, schedules=("scatter",))
     assert report.verdict == "stateful", told(report)
     (found,) = report.findings
-    assert (found.kind, found.step, found.writer, found.shown) == ("session", app.step, app.writer, "3 of 3"), told(report)
+    assert (found.kind, found.step, found.writer, found.shown) == ("session", app.step, app.writer, "3 of 3"), told(
+        report
+    )
     assert {request.instance for request in found.witness} == {"A1", "A2"}, told(report)
     assert any("one instance of yours is 3 processes" in line for line in found.evidence), told(report)
 

@@ -36,8 +36,11 @@ from fungible.check.model import (
     Target,
 )
 from fungible.check.runs.baseline import establish, values_of
+from fungible.check.runs.exercise import MISSING, exercised
 from fungible.check.runs.placement import MOST_INSTANCES
 from fungible.check.runs.runner import Conditions
+from fungible.check.runs.steadiness import reason as unsteady_reason
+from fungible.check.runs.steadiness import unsteady
 from fungible.check.runs.subject import Counts, Subject
 from fungible.check.runs.world import World
 from fungible.check.schedules.drain import drain, slowest_seconds
@@ -144,6 +147,26 @@ class Check:
             self._check_flow(flow, host)
         if "drain" in self.schedules:
             self._drain()
+        self._refuse_luck()
+
+    def _refuse_luck(self) -> None:
+        """Where nothing was found: reasons why that says nothing."""
+        judged = [subject for subject in self._subjects if subject.ground is not None]
+        decided = any(tally.runs for name, tally in self._tallies.items() if name in DECIDING)
+        if not judged or not decided or any(finding.schedule in DECIDING for finding in self._findings):
+            return
+        varied = [row for one in judged for row in [*unsteady(one.baseline, one.flow.name), *one.unsteady]]
+        if varied:
+            self._reasons.append(unsteady_reason(list(dict.fromkeys(varied))))
+        asked, option = asked_for(self._target)
+        missed = any(subject.missed_workers for subject in judged)
+        if missed or (asked > 1 and max(subject.workers for subject in judged) < 2):
+            self._reasons.append(
+                f"one instance of yours is several processes{f' ({option})' if option else ''}, and which of them answered "
+                "could not be seen, so state in one of them may have been missed: start each instance with one process"
+            )
+        if not any(exercised(subject) for subject in judged):
+            self._reasons.append(MISSING)
 
     def _ask(self, left: Sequence[FlowSource], host: str) -> None:
         """Flows that only a running instance can tell."""

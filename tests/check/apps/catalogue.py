@@ -292,7 +292,11 @@ SESSIONS = [
     ),
     python(
         "sticky_cookie",
-        [get("home", "/home", contains=["<h1>Home</h1>"]), get("about", "/about", contains=["<h1>About</h1>"])],
+        [
+            get("home", "/home", contains=["<h1>Home</h1>"]),
+            post("name", "/name", form={"name": "ada"}, location="^/about$"),
+            get("about", "/about", contains=["<h1>About</h1>", "For ada"]),
+        ],
         "sticky-cookie",
         "home",
     ),

@@ -98,7 +98,8 @@ class Workers:
         wanted = self._places.get(place)
         others = {process for at, process in self._places.items() if at != place and process != wanted}
         accepting = listeners(self._members(), self._port)
-        has_one_queue = bool(accepting) and bool(set.intersection(*accepting.values()))
+        common = next(iter(accepting.values()), set[str]()).intersection(*accepting.values())
+        has_one_queue = bool(common)
         within_s = _ACCEPT_S if wanted is None and others else _BUSY_S
         tries = _TRIES
         if has_one_queue and (wanted is None or wanted in accepting):

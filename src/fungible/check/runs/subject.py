@@ -51,6 +51,8 @@ class Subject:
     """How many processes of one instance answer; 0 until it is known."""
     missed_workers: int = 0
     """Requests of which it could not be seen, nor said, which worker of its instance answered."""
+    unsteady: list[str] = field(default_factory=list[str])
+    """What one instance answered now so, now so, in sequences that are not the flow itself."""
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()

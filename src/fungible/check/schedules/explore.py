@@ -8,6 +8,7 @@ from fungible.check.model import ScheduleName
 from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, crashed, distinct, robin
 from fungible.check.runs.runner import Move
+from fungible.check.runs.steadiness import unsteady
 from fungible.check.runs.subject import Subject
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
 from fungible.check.witness.witness import Shrinker, Witness
@@ -82,6 +83,8 @@ class Explorer:
             return apart_by_safety(moves, glue)
 
         self._explore("warm", placed, ground)
+        if ground is not None:
+            self._subject.unsteady += unsteady(ground, self._subject.flow.name)
 
     def on_common_disk(self, *, warm: bool) -> None:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
