@@ -319,6 +319,8 @@ def test_nothing_to_start(cli):
         (["--instances", "many"], "invalid int value: 'many'"),
         (["--at", "http://127.0.0.1:1"], "both a start command and --at were given"),
         (["--env", "NAME"], "it should look like NAME=value"),
+        (["--sign-in", "ada"], "--sign-in should look like user:password"),
+        (["--begin", "shop"], "it should be a path of the application, such as /shop"),
         (["--flow", "other"], "no flow is named other; the check file has: none"),
         (["--ready-timeout", "-3"], "--ready-timeout"),
         (["--isolation", "9"], "invalid choice"),

@@ -14,7 +14,7 @@ from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions
 from fungible.check.flows.binding import confirm
-from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
+from fungible.check.flows.sources import Flows, asked, discovered, written
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.instances.opening import Opened, open_pool
@@ -188,7 +188,8 @@ class Check:
             if left:
                 asked(self._flows, left, send)
             else:
-                discovered(self._flows, send, lambda: crawled(send, host))
+                given = self.check_file
+                discovered(self._flows, send, host, begin=given.begin, sign_in=given.sign_in)
 
     def _check_flow(self, flow: Flow, host: str) -> None:
         opened = self._opened
