@@ -319,6 +319,8 @@ def test_nothing_to_start(cli):
         (["--instances", "many"], "invalid int value: 'many'"),
         (["--at", "http://127.0.0.1:1"], "both a start command and --at were given"),
         (["--env", "NAME"], "it should look like NAME=value"),
+        (["--sign-in", "ada"], "--sign-in should look like user:password"),
+        (["--begin", "shop"], "it should be a path of the application, such as /shop"),
         (["--flow", "other"], "no flow is named other; the check file has: none"),
         (["--ready-timeout", "-3"], "--ready-timeout"),
         (["--isolation", "9"], "invalid choice"),
@@ -409,17 +411,17 @@ def test_a_checker_under_nohup_goes_on_when_the_terminal_has_gone(cli):
 
 UNNOTICED = """
 import signal, threading
-import fungible.check.runs.runner as runner
+import fungible.check.instances.starter as starter
 
 def elsewhere():
     signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
 
-def send(address, request, whole=runner.send, **how):
+def send(instance, request, whole=starter.Instance.send, **how):
     if request.target == "/ask":
         threading.Timer(0.5, elsewhere).start()
-    return whole(address, request, **how)
+    return whole(instance, request, **how)
 
-runner.send = send
+starter.Instance.send = send
 """
 
 

@@ -13,7 +13,7 @@ from fungible.check.flows.form_filling import Account, filled, kind_of_form
 from fungible.check.flows.html_forms import read_page
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import captured, request_for
-from fungible.check.model import Answer, Exchange, Flow, Step
+from fungible.check.model import Answer, Exchange, Flow, SignIn, Step
 
 
 def notes_app() -> Flask:
@@ -290,3 +290,65 @@ def test_whatever_an_application_answers_the_walk_ends(rows: list[tuple[int, str
     assert len(exchanges) == asked <= 24
     flow: Flow = bind(exchanges)
     assert len(flow.steps) == len(exchanges)
+
+
+def closed_shop() -> Flask:
+    """An application below /shop in which nobody can register."""
+    app = Flask(__name__)
+    sessions: set[str] = set()
+
+    @app.get("/shop")
+    def shop() -> str:
+        if request.cookies.get("sid") in sessions:
+            return '<h1>Hello</h1><a href="/shop/orders">Orders</a>'
+        return '<form method="post" action="/shop/enter"><input name="kdnr"><input type="password" name="pin"></form>'
+
+    @app.post("/shop/enter")
+    def enter() -> Any:
+        if request.form.to_dict() != {"kdnr": "ada", "pin": "lovelace"}:
+            abort(403)
+        answer = redirect("/shop", 303)
+        sid = secrets.token_hex(16)
+        sessions.add(sid)
+        answer.set_cookie("sid", sid)
+        return answer
+
+    @app.get("/shop/orders")
+    def orders() -> str:
+        return "<ul><li>kite</li></ul>" if request.cookies.get("sid") in sessions else abort(403)
+
+    return app
+
+
+ADA = SignIn(user="ada", password="lovelace")
+
+
+def test_a_walk_begins_where_it_is_told_and_signs_in_with_the_account_it_is_given():
+    exchanges = crawl(sender(closed_shop()), begin="/shop", sign_in=ADA)
+    assert lines(exchanges)[:4] == ["GET /shop 200", "POST /shop/enter 303", "GET /shop 200", "GET /shop/orders 200"]
+
+
+def test_without_an_account_nobody_signs_in():
+    exchanges = crawl(sender(closed_shop()), begin="/shop")
+    assert all(exchange.step.method == "GET" for exchange in exchanges)
+
+
+def test_http_basic_is_answered_with_the_account():
+    app = Flask(__name__)
+
+    @app.get("/admin")
+    def admin() -> Any:
+        if request.authorization and (request.authorization.username, request.authorization.password) == (
+            "ada",
+            "lovelace",
+        ):
+            return "<a href=/admin/log>log</a>"
+        return Response("who?", 401, {"WWW-Authenticate": "Basic realm=admin"})
+
+    exchanges = crawl(sender(app), begin="/admin", sign_in=ADA)
+    assert lines(exchanges)[:2] == ["GET /admin 401", "GET /admin 200"]
+    assert exchanges[1].step.auth == ("ada", "lovelace")
+
+
+def test_an_account_is_shown_without_its_password():
+    assert "lovelace" not in repr(ADA) + repr(Account("ada", known=True, password="lovelace"))

@@ -287,7 +287,7 @@ def test_an_application_that_offers_nothing_is_not_judged(cli):
     ended = cli.run("--start", f"{PYTHON} -m http.server --bind 127.0.0.1 {{port}} --directory {cli.app}/none")
     assert ended.status == 2
     assert "found nothing to check: the application has no /openapi.json, and GET / leads nowhere" in ended.said
-    assert "Give a flow: --har recording.har, --openapi file, or --file check.toml" in ended.said
+    assert "or give a flow: --har recording.har, --openapi file, or --file check.toml" in ended.said
 
 
 # --- instances that run already ---------------------------------------------------------------------------------------

@@ -193,6 +193,8 @@ def _refuse_nonsense(check_file: CheckFile) -> None:
         raise CheckFileError("target has both `start` and `at`: either start instances, or ask those that run")
     if target.instances < 2:
         raise CheckFileError(f"target.instances is {target.instances}: one instance can't be compared with itself")
+    if check_file.begin is not None and not check_file.begin.startswith("/"):
+        raise CheckFileError(f"begin is {check_file.begin!r}: it should be a path of the application, such as /shop")
     _refuse_seconds(target.ready.timeout, "target.ready.timeout")
     _refuse_statuses(target.ready.status, "target.ready.status")
     named: set[str] = set()

@@ -15,12 +15,12 @@ from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions, sent
 from fungible.check.findings.unrun import why_not_run
 from fungible.check.flows.binding import confirm
-from fungible.check.flows.sources import Flows, asked, crawled, discovered, written
-from fungible.check.http.client import send as send_request
+from fungible.check.flows.sources import Flows, asked, discovered, written
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.instances.opening import Opened, open_pool
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.worker_options import asked_for
 from fungible.check.model import (
     DECIDING,
     SCHEDULES,
@@ -37,8 +37,11 @@ from fungible.check.model import (
     Target,
 )
 from fungible.check.runs.baseline import establish, values_of
+from fungible.check.runs.exercise import MISSING, exercised
 from fungible.check.runs.placement import MOST_INSTANCES
 from fungible.check.runs.runner import Conditions
+from fungible.check.runs.steadiness import reason as unsteady_reason
+from fungible.check.runs.steadiness import unsteady
 from fungible.check.runs.subject import Counts, Subject
 from fungible.check.runs.world import World
 from fungible.check.schedules.drain import drain, slowest_seconds
@@ -145,6 +148,26 @@ class Check:
             self._check_flow(flow, host)
         if "drain" in self.schedules:
             self._drain()
+        self._refuse_luck()
+
+    def _refuse_luck(self) -> None:
+        """Where nothing was found: reasons why that says nothing."""
+        judged = [subject for subject in self._subjects if subject.ground is not None]
+        decided = any(tally.runs for name, tally in self._tallies.items() if name in DECIDING)
+        if not judged or not decided or any(finding.schedule in DECIDING for finding in self._findings):
+            return
+        varied = [row for one in judged for row in [*unsteady(one.baseline, one.flow.name), *one.unsteady]]
+        if varied:
+            self._reasons.append(unsteady_reason(list(dict.fromkeys(varied))))
+        asked, option = asked_for(self._target)
+        missed = any(subject.missed_workers for subject in judged)
+        if missed or (asked > 1 and max(subject.workers for subject in judged) < 2):
+            self._reasons.append(
+                f"one instance of yours is several processes{f' ({option})' if option else ''}, and which of them answered "
+                "could not be seen, so state in one of them may have been missed: start each instance with one process"
+            )
+        if not any(exercised(subject) for subject in judged):
+            self._reasons.append(MISSING)
 
     def _ask(self, left: Sequence[FlowSource], host: str) -> None:
         """Flows that only a running instance can tell."""
@@ -155,7 +178,7 @@ class Check:
 
             def send(step: Step) -> Answer:
                 request = request_for(step, {"host": host}, host=host, scheme="http", cookies=jar)
-                answer = send_request(world.instance(0).address, request)
+                answer = world.instance(0).send(request)
                 self._counts.requests += 1
                 if not any(name.lower() == "cookie" for name in step.headers):
                     for name, text in answer.headers:
@@ -166,7 +189,8 @@ class Check:
             if left:
                 asked(self._flows, left, send)
             else:
-                discovered(self._flows, send, lambda: crawled(send, host))
+                given = self.check_file
+                discovered(self._flows, send, host, begin=given.begin, sign_in=given.sign_in)
 
     def _check_flow(self, flow: Flow, host: str) -> None:
         opened = self._opened
@@ -196,10 +220,22 @@ class Check:
         self._framework = self._framework or recognise(
             [outcome.answer for outcome in subject.baseline.control.outcomes], self._target.start
         )
+        self._tell_workers(subject)
         for finding in words.from_cookies(subject, self._framework):
             self._add("scatter", finding)
         self._explore(subject)
         self._others(subject)
+
+    def _tell_workers(self, subject: Subject) -> None:
+        """That one instance is several processes, and what of that is not under control."""
+        asked, option = asked_for(self._target)
+        if subject.workers > 1:
+            note = (
+                f"one instance of yours is {max(subject.workers, asked)} processes that answer"
+                + (f" ({option})" if option else "")
+                + ": each run kept to one of them, and one run went through several of them in turn"
+            )
+            self._notes += [] if note in self._notes else [note]
 
     def _explore(self, subject: Subject) -> None:
         """The schedules that decide: scatter, crash, warm."""
@@ -223,6 +259,8 @@ class Check:
                 self._timed(name, subject, way)
         if subject.can_kill and "scatter" in self.schedules:
             self._timed("scatter", subject, lambda: explorer.on_common_disk(warm="warm" in self.schedules))
+        if {"scatter", "crash"} & set(self.schedules):
+            self._timed("scatter", subject, explorer.between_workers)
         for found, place in zip(explorer.found, places, strict=True):
             # More steps may have turned out to have the same cause since it was first told.
             self._findings[place] = words.from_found(found, subject, self._framework)

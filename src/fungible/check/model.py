@@ -4,10 +4,12 @@ Every structure here is also a file format: the check file is read into `CheckFi
 `Report` written out. Both are checked by msgspec, so a wrong type is found where it stands.
 """
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType, field
+
+from fungible.core.redaction import Redacted
 
 Severity = Literal["BREAKING", "HIGH", "MEDIUM"]
 Kind = Literal[
@@ -168,13 +170,26 @@ class Target(Given, frozen=True):
     at: tuple[str, ...] = ()
 
 
+class SignIn(Redacted, Given, frozen=True):
+    """An account that exists: what to fill into a sign-in form, or to send as HTTP Basic where that is asked for."""
+
+    _hidden: ClassVar = ("password",)
+    user: str
+    password: str
+
+
 class CheckFile(Given, frozen=True):
-    """A whole check file."""
+    """A whole check file.
+
+    Where it has no flows, the application is explored: from the page `begin` on, signed in as `sign_in`.
+    """
 
     target: Target = Target()
     flows: tuple[FlowSource, ...] = ()
     schedules: tuple[ScheduleName, ...] = ()
     seed: int | None = None
+    begin: str | None = None
+    sign_in: SignIn | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):

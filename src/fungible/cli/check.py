@@ -15,7 +15,7 @@ import msgspec
 
 from fungible.check.checkfile import load
 from fungible.check.errors import CheckError, CheckFileError
-from fungible.check.model import SCHEDULES, CheckFile, Flow, FlowSource, Report, Target, to_json
+from fungible.check.model import SCHEDULES, CheckFile, Flow, FlowSource, Report, SignIn, Target, to_json
 from fungible.core.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -129,6 +129,12 @@ def _add_flows(group: Any) -> None:
         default=[],
         help="API description to make flows of: a file, or a path of the application",
     )
+    group.add_argument(
+        "--begin", metavar="PATH", help="where to begin to follow forms and links, where there is no flow (default /)"
+    )
+    group.add_argument(
+        "--sign-in", metavar="USER:PASSWORD", help="account to sign in with while following forms and links"
+    )
     group.add_argument("--flow", metavar="NAME", action="append", default=[], help="only this flow of the check file")
     group.add_argument(
         "--write-flow", metavar="FILE", type=Path, help="write the flows, as they are sent, to a check file (JSON)"
@@ -206,7 +212,7 @@ def _checked(arguments: argparse.Namespace, console: "Console") -> tuple[Report,
         check = Check(
             check_file=check_file,
             directory=directory,
-            command=shlex.join(["fungible", *sys.argv[1:]]),
+            command=_command(arguments),
             schedules=_schedules(arguments.schedules) or check_file.schedules or SCHEDULES,
             only=arguments.flow,
             isolation_wanted=None if arguments.isolation == "auto" else int(arguments.isolation),
@@ -230,7 +236,27 @@ def _check_file(arguments: argparse.Namespace) -> CheckFile:
         raise CheckFileError("both a start command and --at were given: either start instances, or ask those that run")
     if target.instances < 2:
         raise CheckFileError(f"{target.instances} instance can't be compared with itself: --instances is 2 or more")
-    return msgspec.structs.replace(check_file, target=target, flows=tuple(flows))
+    begin = arguments.begin or check_file.begin
+    if begin is not None and not begin.startswith("/"):
+        raise CheckFileError(f"--begin {begin!r}: it should be a path of the application, such as /shop")
+    sign_in = check_file.sign_in if arguments.sign_in is None else _sign_in(arguments.sign_in)
+    return msgspec.structs.replace(check_file, target=target, flows=tuple(flows), begin=begin, sign_in=sign_in)
+
+
+def _sign_in(text: str) -> SignIn:
+    user, colon, password = text.partition(":")
+    if not colon or not user or not password:
+        raise CheckFileError("--sign-in should look like user:password")
+    return SignIn(user=user, password=password)
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """The command line as the report shows it: without the password."""
+    words = ["fungible", *sys.argv[1:]]
+    if arguments.sign_in is not None:
+        hidden = _sign_in(arguments.sign_in).user + ":***"
+        words = [word.replace(arguments.sign_in, hidden) for word in words]
+    return shlex.join(words)
 
 
 def _openapi(path: str) -> str:

@@ -396,7 +396,11 @@ SESSIONS = [
     ),
     python(
         "sticky_cookie",
-        [get("home", "/home", contains=["<h1>Home</h1>"]), get("about", "/about", contains=["<h1>About</h1>"])],
+        [
+            get("home", "/home", contains=["<h1>Home</h1>"]),
+            post("name", "/name", form={"name": "ada"}, location="^/about$"),
+            get("about", "/about", contains=["<h1>About</h1>", "For ada"]),
+        ],
         "sticky-cookie",
         "home",
     ),
@@ -610,6 +614,12 @@ WORK = [
 ]
 
 NOISY_APPS = [python("noisy", NOISY, None), node("noisy", NOISY, None)]
+
+WORKERS = [
+    python("workers", CART, "session", "home", "sign-in", schedules=LOST),
+    node("workers", CART, "session", "home", "sign-in", schedules=LOST),
+]
+"""Each instance is several processes: these do not even answer alike on one instance."""
 
 APPS = [*SESSIONS, *DATA, *WORK, *NOISY_APPS]
 BY_NAME = {app.name: app for app in APPS}

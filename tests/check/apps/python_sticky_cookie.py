@@ -3,7 +3,7 @@
 import os
 import sys
 
-from tiny import MENDED, App, page
+from tiny import MENDED, App, page, redirect
 
 app = App()
 INSTANCE = f"node-{sys.argv[1]}-{os.getpid()}"
@@ -21,9 +21,14 @@ def home(request):
     return welcome(request, "<h1>Home</h1>")
 
 
+@app.on("POST", "/name")
+def name(request):
+    return redirect("/about").cookie("name", request.form["name"])
+
+
 @app.on("GET", "/about")
 def about(request):
-    return welcome(request, "<h1>About</h1>")
+    return welcome(request, f"<h1>About</h1><p>For {request.cookies.get('name', 'anybody')}</p>")
 
 
 app.serve()

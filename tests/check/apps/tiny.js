@@ -4,6 +4,7 @@
 // It has no fault of its own, so that each application shows only the one planted in it. It finishes what it has begun
 // when it is asked to end, and it answers a repeated Idempotency-Key with the first answer, from whichever instance.
 
+const cluster = require('node:cluster')
 const crypto = require('node:crypto')
 const fs = require('node:fs')
 const http = require('node:http')
@@ -214,7 +215,13 @@ class App {
   }
 
   /** Serves on the port given as the first argument until SIGTERM. */
-  serve({ graceful = true } = {}) {
+  serve({ graceful = true, workers = 1 } = {}) {
+    if (workers > 1 && cluster.isPrimary) {
+      // It accepts, and hands each connection to the next worker.
+      for (let number = 0; number < workers; number++) cluster.fork()
+      process.on('SIGTERM', () => Object.values(cluster.workers).forEach((worker) => worker.process.kill('SIGTERM')))
+      return
+    }
     const server = http.createServer(async (incoming, outgoing) => {
       const chunks = []
       for await (const chunk of incoming) chunks.push(chunk)

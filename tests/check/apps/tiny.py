@@ -282,13 +282,30 @@ class App:
                 return handler(request, **match.groupdict())
         return text("ready") if request.path == "/" else text("not found", 404)
 
-    def serve(self, *, graceful: bool = True) -> None:
-        """Serves on the port given as the first argument until SIGTERM."""
+    def serve(self, *, graceful: bool = True, workers: int = 1) -> None:
+        """Serves on the port given as the first argument until SIGTERM; several workers accept from one socket."""
         server = _Server(("127.0.0.1", int(sys.argv[1])), _handler(self))
+        if workers > 1 and (children := _forked(workers)):
+            # Nobody accepts here; who ends the children is whoever asks this process to end.
+            signal.signal(signal.SIGTERM, lambda *_: [os.kill(child, signal.SIGTERM) for child in children])
+            for child in children:
+                os.waitpid(child, 0)
+            return
         if graceful:
             signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
         server.serve_forever(poll_interval=0.05)
         server.finish()
+
+
+def _forked(workers: int) -> list[int]:
+    """The process IDs of the workers; empty in each of them."""
+    children: list[int] = []
+    for _ in range(workers):
+        child = os.fork()
+        if not child:
+            return []
+        children.append(child)
+    return children
 
 
 class _Server(ThreadingHTTPServer):

@@ -46,8 +46,25 @@ def from_found(found: Found, subject: Subject, framework: str) -> Finding:
         title=TITLE[kind],
         expected=expected,
         saw=saw,
-        witness=requests(witness.found.trace, subject.conditions.host, broken=witness.found.at, said=(expected, saw)),
-        evidence=(*found.diagnosis.evidence, *body_instead(difference, witness.found.outcome)),
+        witness=requests(
+            (found.in_one or witness.found).trace,
+            subject.conditions.host,
+            broken=witness.found.at,
+            said=(expected, saw),
+            in_one=found.in_one is not None,
+        ),
+        evidence=(
+            *found.diagnosis.evidence,
+            *body_instead(difference, witness.found.outcome),
+            *(
+                (
+                    f"one instance of yours is {subject.workers} processes that answer: A1, A2 are workers of one instance, and "
+                    "they are enough to show it",
+                )
+                if found.in_one is not None
+                else ()
+            ),
+        ),
         fix=fix_for(kind, framework, protocol_of(witness.last.step)),
         docs=docs_for(kind),
         racy=witness.racy,
@@ -72,8 +89,12 @@ def requests(
     broken: int | None,
     events: Sequence[str] = (),
     said: tuple[str, str] = ("", ""),
+    in_one: bool = False,
 ) -> tuple[WitnessRequest, ...]:
-    """The requests of a run, each with its instance; `said` is what was expected and seen where it broke."""
+    """The requests of a run, each with its instance; `said` is what was expected and seen where it broke.
+
+    `in_one`: slots are workers of one instance.
+    """
     rows: list[WitnessRequest] = []
     kills = 0
     pending = ""
@@ -85,11 +106,11 @@ def requests(
             event = "at the same moment as the one above"
         rows.append(
             WitnessRequest(
-                instance=name,
+                instance=f"A{move.slot + 1}" if in_one else name,
                 step=move.step.id,
                 method=move.step.method.upper(),
                 path=outcome.target,
-                curl=curl(move, outcome.request, name, host) if outcome.request is not None else "",
+                curl=curl(move, outcome.request, "A" if in_one else name, host) if outcome.request is not None else "",
                 answered=(said[1] if at == broken else "") or answer_words(outcome.answer),
                 expected=said[0] if at == broken else "",
                 event=pending or event,

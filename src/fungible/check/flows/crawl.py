@@ -22,7 +22,7 @@ from fungible.check.flows.recorded_cookies import take_cookies
 from fungible.check.flows.step_names import Names, button_words, step_name
 from fungible.check.flows.values import varies
 from fungible.check.http.jar import Jar
-from fungible.check.model import Answer, Exchange, Step
+from fungible.check.model import Answer, Exchange, SignIn, Step
 
 _RESERVED = 4
 """Steps kept for the end: sign out, what it redirects to, one page again, once more with the old cookies."""
@@ -32,17 +32,26 @@ _ASSET = re.compile(
 _MOST_LINKS = 200
 
 
-def crawl(send: Callable[[Step], Answer], *, limit: int = 24, host: str = "") -> list[Exchange]:
-    """What a visitor meets who starts at `/`: pages, forms sent and their effects read again, signed out at the end.
+def crawl(
+    send: Callable[[Step], Answer],
+    *,
+    limit: int = 24,
+    host: str = "",
+    begin: str = "/",
+    sign_in: SignIn | None = None,
+) -> list[Exchange]:
+    """What a visitor meets who starts at `begin`: pages, forms sent and their effects read again, signed out at the end.
 
     Args:
         send: Sends a step and gives its answer; it keeps the visitor's cookies.
         limit: Most steps to take.
         host: The Host header; absolute addresses with it, or with a loopback address, are the application's own.
+        begin: The first page.
+        sign_in: The account to sign in with; without it, one is made where the application lets visitors register.
     Returns:
-        The exchanges in order, fit for `bind`; empty where not even `/` was answered.
+        The exchanges in order, fit for `bind`; empty where not even the first page was answered.
     """
-    return _Walk(send, limit, host).walked()
+    return _Walk(send, limit, host, begin, sign_in).walked()
 
 
 @dataclass(frozen=True)
@@ -66,14 +75,22 @@ class _Choice:
 
 
 class _Walk:
-    def __init__(self, send: Callable[[Step], Answer], limit: int, host: str) -> None:
+    def __init__(
+        self, send: Callable[[Step], Answer], limit: int, host: str, begin: str, sign_in: SignIn | None
+    ) -> None:
         self._send = send
         self._limit = limit
         self._host = host.lower()
         self._names = Names()
         self._exchanges: list[Exchange] = []
         self._jar = Jar()
+        self._begin = begin
         self._account = Account()
+        self._given = sign_in
+        self._basic: SignIn | None = None
+        if sign_in is not None:
+            mail = sign_in.user if "@" in sign_in.user else ""
+            self._account = Account(sign_in.user, mail, known=True, password=sign_in.password)
         self._pages: dict[str, Answer] = {}
         self._found: dict[str, tuple[_Choice, str]] = {}
         self._done: set[str] = set()
@@ -81,9 +98,13 @@ class _Walk:
         self._signed_in_at: int | None = None
 
     def walked(self) -> list[Exchange]:
-        answer = self._visit("/")
+        answer = self._visit(self._begin)
         if not answer.status:
             return []
+        if answer.status == 401 and (answer.header("www-authenticate") or "").lower().startswith("basic"):
+            self._basic = self._given
+            if self._basic is not None:
+                self._visit(self._begin)
         while len(self._exchanges) < self._limit - _RESERVED and (choice := self._next()) is not None:
             self._do(*choice)
         self._sign_out()
@@ -95,6 +116,8 @@ class _Walk:
 
     def _step(self, method: str, target: str, *, prefix: str = "", by: _Choice | None = None, **given: Any) -> Answer:
         name = self._names.unique(prefix + _name(method, target, by, given))
+        if self._basic is not None:
+            given["auth"] = (self._basic.user, self._basic.password)
         step = cast(Callable[..., Step], Step)(id=name, method=method, path=target, **given)
         answer = self._send(step)
         if "headers" not in given:
@@ -250,7 +273,9 @@ class _Walk:
         if before is not None and self._seems_signed_in(choice, last, before):
             self._signed_in_at = posted
         # Only now do pages show what they have for those who are signed in.
-        self._read_again("/" if before is not None else page, {one.step.path for one in self._exchanges[posted:]})
+        self._read_again(
+            self._begin if before is not None else page, {one.step.path for one in self._exchanges[posted:]}
+        )
 
     def _look_after_post(self, choice: _Choice, answer: Answer) -> None:
         if answer.status == 200 and choice.kind not in {"register", "sign-in"}:

@@ -82,17 +82,19 @@ def kind_of_form(form: Form, page_path: str) -> str:
 
 @dataclass
 class Account:
-    """What the visitor signed up with, by the kind of field."""
+    """What the visitor signed up with, or was given, by the kind of field."""
 
     user: str = ""
     mail: str = ""
     known: bool = field(default=False)
+    password: str = field(default=PASSWORD, repr=False)
 
 
 def filled(form: Form, account: Account, *, register: bool = False) -> dict[str, Any]:
     """The fields of a step that submits the form: `form`, and `files` where it uploads."""
     pairs: list[tuple[str, str]] = []
     files: list[FilePart] = []
+    named = _name_field(form) if account.known and not register else None
     radios: set[str] = set()
     submitted = False
     for one in form.fields:
@@ -113,7 +115,7 @@ def filled(form: Form, account: Account, *, register: bool = False) -> dict[str,
                 pairs.append((one.name, one.value))
             radios.add(one.name)
         else:
-            pairs.append((one.name, _value(one, account)))
+            pairs.append((one.name, account.user or account.mail if one is named else _value(one, account)))
     if register:
         account.known = True
         for name, value in pairs:
@@ -122,6 +124,14 @@ def filled(form: Form, account: Account, *, register: bool = False) -> dict[str,
             elif re.search(r"user|login|nick|name", name, re.IGNORECASE) and not account.user:
                 account.user = value
     return {"form": _grouped(pairs)} | ({"files": tuple(files)} if files else {})
+
+
+def _name_field(form: Form) -> Field | None:
+    """The one field beside the password of a sign-in form, whatever it is called: who signs in."""
+    if not any(one.kind == "password" for one in form.fields):
+        return None
+    texts = [one for one in form.fields if one.kind in {"text", "email"} and one.name]
+    return texts[0] if len(texts) == 1 else None
 
 
 def _grouped(pairs: list[tuple[str, str]]) -> dict[str, str | list[str]]:
@@ -138,7 +148,7 @@ def _value(one: Field, account: Account) -> str:
     if one.kind == "select":
         return one.value or next((option for option in one.options if option), "")
     if one.kind == "password":
-        return PASSWORD
+        return account.password
     if one.value:
         return one.value
     if one.kind in {"number", "range"}:

@@ -117,13 +117,20 @@ class Connection:
             return int(self._sock.getsockname()[1])
         return 0
 
-    def open(self) -> None:
-        """Connects and sends all but the last byte."""
-        wire = self._request.wire()
+    def connect(self) -> None:
+        """Connects, and sends nothing yet."""
+        self._failed = None
         try:
             self._sock = self._connected()
         except (OSError, ValueError, OverflowError) as error:  # the latter two: a host or port that can't be one
             self._failed = _connect_words(error, min(_CONNECT_SECONDS, self._timeout_s))
+
+    def open(self) -> None:
+        """Sends all but the last byte; connects first where that was not done."""
+        wire = self._request.wire()
+        if self._sock is None and self._failed is None:
+            self.connect()
+        if self._sock is None:
             return
         with contextlib.suppress(OSError):
             # A server may answer and close before it has read a large body: the answer is still to be read.
@@ -178,6 +185,7 @@ class Connection:
         if self._sock is not None:
             with contextlib.suppress(OSError):
                 self._sock.close()
+            self._sock = None
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

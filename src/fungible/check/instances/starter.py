@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fungible.check.errors import StartError
-from fungible.check.http.client import Address, Request, send
+from fungible.check.http.client import Address, Connection, Request, send
 from fungible.check.instances.ports import is_listened_at, reserved_port
+from fungible.check.instances.workers import Workers, workers_of
 from fungible.check.isolation.disk_process import tail
 from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process
 from fungible.check.model import Answer, Target
@@ -47,6 +48,30 @@ class Instance:
     disk: Disk | None = None
     process: Process | None = None
     requests: int = 0
+    _workers: Workers | None = None
+    _looked: bool = False
+
+    @property
+    def workers(self) -> Workers | None:
+        """Its processes that answer, where it may have several and they can be told apart."""
+        if not self._looked and self.process is not None:
+            self._workers = workers_of(self.address.port, self.process.members)
+        self._looked = True
+        return self._workers
+
+    def answering(self, connection: Connection, worker: int = 0) -> contextlib.AbstractContextManager[None]:
+        """Opens a connection, always to the same one of its workers; the answer is read within the block."""
+        if self.workers is not None:
+            return self.workers.answering(connection, worker)
+        connection.open()
+        return contextlib.nullcontext()
+
+    def send(self, request: Request, *, timeout_s: float = 30.0, worker: int = 0) -> Answer:
+        """What one of its workers answers, always the same one. Never raises."""
+        connection = Connection(self.address, request, timeout_s=timeout_s)
+        with self.answering(connection, worker):
+            connection.release()
+            return connection.receive()
 
     def alive(self) -> bool:
         """False where the process has ended; instances we did not start count as alive."""

@@ -41,6 +41,20 @@ def connections(processes: Iterable[int]) -> list[Address]:
     return sorted({one.remote for one in made if not (_is_here(one.remote[0]) and one.remote[1] in own_ports)})
 
 
+def listeners(processes: Iterable[int], port: int) -> dict[int, set[str]]:
+    """The processes that hold a socket which accepts TCP connections at a port, with the inodes of those sockets."""
+    accepting = {one.inode for one in _table() if one.state == _LISTENING and one.local[1] == port}
+    found = {process: _socket_inodes(process) & accepting for process in processes} if accepting else {}
+    return {process: inodes for process, inodes in found.items() if inodes}
+
+
+def accepted_by(processes: Iterable[int], port: int, remote_port: int) -> list[int]:
+    """The processes that hold the server's end of a connection; none while it waits to be accepted."""
+    ends = {one.inode for one in _table() if one.local[1] == port and one.remote[1] == remote_port}
+    ends.discard("0")
+    return [process for process in processes if ends & _socket_inodes(process)] if ends else []
+
+
 def listening_unix_sockets() -> list[Path]:
     """The paths at which any process of this machine accepts connections, as far as we can see them."""
     try:
@@ -67,11 +81,15 @@ def _tcp_sockets_of(processes: Iterable[int]) -> list[TcpSocket]:
     inodes = {inode for process in processes for inode in _socket_inodes(process)}
     if not inodes:
         return []
-    tables = [Path(f"/proc/net/{name}") for name in ("tcp", "tcp6")]
+    return [one for one in _table() if one.inode in inodes]
+
+
+def _table() -> list[TcpSocket]:
+    """The TCP sockets of this machine."""
     found: list[TcpSocket] = []
-    for table in tables:
+    for name in ("tcp", "tcp6"):
         with contextlib.suppress(OSError):
-            found += [one for one in tcp_table(table.read_text()) if one.inode in inodes]
+            found += tcp_table(Path(f"/proc/net/{name}").read_text())
     return found
 
 

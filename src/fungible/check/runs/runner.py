@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from fungible.check.http.client import Address, Connection, Request, send
+from fungible.check.http.client import Address, Connection, Request
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import UnboundError, captured, request_for, unmet
 from fungible.check.model import Answer, Step
@@ -153,7 +153,8 @@ class Runner:
                     instance.number,
                     unbound=unbound,
                 )
-            answer = send(instance.address, request, timeout_s=self._conditions.timeout_s)
+            worker = self._world.worker(move.slot)
+            answer = instance.send(request, timeout_s=self._conditions.timeout_s, worker=worker)
             self._on_request()
             why = self._take(move, step, request, answer)
             if why is None or time.monotonic() >= end:
@@ -215,15 +216,15 @@ class Runner:
                 barrier.abort()
                 return
             connection = Connection(instances[at].address, request, timeout_s=self._conditions.timeout_s)
-            connection.open()
-            try:
-                barrier.wait(10)
-            except threading.BrokenBarrierError:
-                connection.close()
-                return
-            connection.release()
-            answers[at] = connection.receive()
-            arrived.append(at)
+            with instances[at].answering(connection, self._world.worker(moves[at].slot)):
+                try:
+                    barrier.wait(10)
+                except threading.BrokenBarrierError:
+                    connection.close()
+                    return
+                connection.release()
+                answers[at] = connection.receive()
+                arrived.append(at)
             self._on_request()
 
         if moves[0].in_turn:

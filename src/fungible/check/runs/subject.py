@@ -47,6 +47,12 @@ class Subject:
     has_shared: bool = False
     sees_files: bool = False
     """True where every file that an instance writes is seen."""
+    workers: int = 0
+    """How many processes of one instance answer; 0 until it is known."""
+    missed_workers: int = 0
+    """Requests of which it could not be seen, nor said, which worker of its instance answered."""
+    unsteady: list[str] = field(default_factory=list[str])
+    """What one instance answered now so, now so, in sequences that are not the flow itself."""
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()
@@ -86,7 +92,17 @@ class Subject:
                 runner = Runner(world, self.conditions, token, on_request=self.count)
                 trace = runner.run(moves)
                 look(world, trace)
+                self._see_workers(world)
                 return trace
+
+    def _see_workers(self, world: World) -> None:
+        """Counts the processes that answer, once; where there is one only, nothing is asked for that."""
+        several = [(one, one.workers) for one in world.instances.values() if one.workers is not None]
+        for instance, workers in several:
+            self.missed_workers += workers.missed
+            if not self.workers:
+                self.workers = workers.count(instance.address)
+        self.workers = self.workers or 1
 
     def control(self, moves: Sequence[Move]) -> Trace:
         """The same requests on one fresh instance."""

@@ -20,6 +20,8 @@ class Mode:
     common_randomness: bool = False
     late: frozenset[int] = frozenset()
     """Slots whose instance is started only when their first request comes."""
+    one_instance: bool = False
+    """Slots are workers of one instance, not instances."""
 
 
 class World:
@@ -28,7 +30,7 @@ class World:
     def __init__(self, pool: Pool, slots: int, mode: Mode = Mode(), *, kills: int = 0) -> None:
         self._pool = pool
         self._mode = mode
-        self._slots = slots
+        self._slots = 1 if mode.one_instance else slots
         self._kills = kills
         self._instances: dict[int, Instance] = {}
         self._used: list[Instance] = []
@@ -77,6 +79,7 @@ class World:
     def instance(self, slot: int) -> Instance:
         """The instance of a slot; a fresh one where there is none (any more)."""
         self._pool.check_open()
+        slot = 0 if self._mode.one_instance else slot
         with self._lock:
             if slot not in self._instances:
                 assert self._kit is not None
@@ -95,6 +98,10 @@ class World:
                     self._put(slot, self._pool.take(self._kit, more=min(_MOST_AHEAD, self._kills)))
             return self._instances[slot]
 
+    def worker(self, slot: int) -> int:
+        """Which of an instance's workers answers what is sent to a slot: the same one each time."""
+        return slot if self._mode.one_instance else 0
+
     @property
     def instances(self) -> dict[int, Instance]:
         """The instances as they stand, by slot."""
@@ -103,7 +110,7 @@ class World:
     def crash(self, slot: int) -> None:
         """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
         self._kills -= 1
-        instance = self._instances.pop(slot)
+        instance = self._instances.pop(0 if self._mode.one_instance else slot)
         instance.kill()
         if self._disk is None:
             self._pool.dispose(instance)

@@ -8,6 +8,7 @@ from fungible.check.model import ScheduleName
 from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.placement import Glue, crashed, distinct, robin
 from fungible.check.runs.runner import Move
+from fungible.check.runs.steadiness import unsteady
 from fungible.check.runs.subject import Subject
 from fungible.check.schedules.refusals import asked_again
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
@@ -28,6 +29,8 @@ class Found:
     witness: Witness
     diagnosis: Diagnosis
     also: list[str] = field(default_factory=list[str])
+    in_one: Break | None = None
+    """The same break where the requests go to several workers of one instance, if it shows that way too."""
 
     @property
     def writer(self) -> str | None:
@@ -81,6 +84,8 @@ class Explorer:
         self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
         for asking in asked_again(self._subject):
             self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
+        if ground is not None:
+            self._subject.unsteady += unsteady(ground, self._subject.flow.name)
 
     def on_common_disk(self, *, warm: bool) -> None:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
@@ -96,6 +101,15 @@ class Explorer:
         if warm:
             self.warm()
         self._subject.mode, self._subject.glue = mode, glue
+
+    def between_workers(self) -> None:
+        """Each step at another worker of one instance, where it has several."""
+        if self._subject.workers < 2:
+            return
+        mode = self._subject.mode
+        self._subject.mode = replace(mode, one_instance=True)
+        self._explore("scatter", lambda glue: distinct(self._subject.moves, glue, self._subject.workers))
+        self._subject.mode = mode
 
     def _explore(self, schedule: ScheduleName, placement: Placement, ground: Ground | None = None) -> None:
         seen: set[str] = set()
@@ -136,9 +150,20 @@ class Explorer:
             if step not in {twin.step, *twin.also}:
                 twin.also.append(step)
         else:
+            fault.in_one = self._in_one(witness)
             self.found.append(fault)
             self._on_found(fault)
         self._neutralise(fault)
+
+    def _in_one(self, witness: Witness) -> Break | None:
+        """The witness at several workers of one instance, where it breaks there as well."""
+        if self._subject.workers < 2 or any(move.kill_after for move in witness.moves):
+            return None
+        if self._subject.mode.one_instance:
+            return witness.found
+        trace = self._subject.run(witness.moves, replace(self._subject.mode, one_instance=True))
+        found = witness.ground.first_break(trace)
+        return found if found is not None and found.at == len(witness.moves) - 1 else None
 
     def _is_noise(self, witness: Witness, found: Break, ground: Ground) -> bool:
         """A break that comes and goes, or needs no earlier request, may be chance: more runs on one instance tell.
