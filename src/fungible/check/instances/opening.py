@@ -9,7 +9,7 @@ from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances.pool import Pool
 from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
-from fungible.check.isolation.disks import Layout, probe
+from fungible.check.isolation.disks import Launchers, Layout, probe
 from fungible.check.model import Target
 from fungible.check.stopping import Endings
 
@@ -67,10 +67,12 @@ def open_pool(
     private = (*(absolute(text, working) for text in target.private), *_state_directories())
     layout = Layout(working, shared, private)
     tell("probing isolation")
-    isolation = probe(layout, endings, copies=wanted_level == 0)
+    launchers = Launchers()
+    endings.add(launchers.close)
+    isolation = probe(layout, launchers, endings, copies=wanted_level == 0)
     if wanted_level == 1 and isolation.level < 1:
         raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
-    pool = Pool(Starter(target, layout, isolation, base, host), base=base, shared=shared)
+    pool = Pool(Starter(target, layout, isolation, launchers, base, host), base=base, shared=shared)
     endings.add(pool.close)
     return Opened(
         pool,

@@ -15,7 +15,7 @@ from fungible.check.errors import StartError
 from fungible.check.http.client import Address, Request, send
 from fungible.check.instances.ports import is_listened_at, reserved_port
 from fungible.check.isolation.disk_process import tail
-from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process
+from fungible.check.isolation.disks import HUNG, Disk, Isolation, Launchers, Layout, Process
 from fungible.check.model import Answer, Target
 
 SETUP_SECONDS = 600.0
@@ -138,13 +138,16 @@ def filled(text: str, port: int, directory: str) -> str:
 class Starter:
     """Knows how to bring up one more instance of a target."""
 
-    def __init__(self, target: Target, layout: Layout, isolation: Isolation, base: Path, host: str) -> None:
+    def __init__(
+        self, target: Target, layout: Layout, isolation: Isolation, launchers: Launchers, base: Path, host: str
+    ) -> None:
         self.target = target
         self.isolation = isolation
         self.host = host
         self.started = 0
         self.cancelled = threading.Event()
         self._layout = layout
+        self._launchers = launchers
         self._base = base
         self._lock = threading.Lock()
 
@@ -155,7 +158,14 @@ class Starter:
             number = self.started
         base = self._base / f"disk-{number}"
         base.mkdir()
-        return Disk(self._layout, self.isolation, base, shared_at=shared_at, wanted=lambda: not self.cancelled.is_set())
+        return Disk(
+            self._layout,
+            self.isolation,
+            base,
+            self._launchers,
+            shared_at=shared_at,
+            wanted=lambda: not self.cancelled.is_set(),
+        )
 
     def start(
         self,
