@@ -103,8 +103,8 @@ def make_disk(tmp_path: Path, launchers: Launchers) -> Iterator[MakeDisk]:
     """Makes disks that are closed after the test."""
     made: list[Disk] = []
 
-    def make(layout: Layout, isolation: Isolation, **more: dict[Path, Path]) -> Disk:
-        disk = Disk(layout, isolation, tmp_path / "base" / f"{len(made)}", launchers, **more)
+    def make(layout: Layout, isolation: Isolation, shared_at: dict[Path, Path] | None = None) -> Disk:
+        disk = Disk(layout, isolation, tmp_path / "base" / f"{len(made)}", launchers, shared_at=shared_at)
         made.append(disk)
         return disk
 

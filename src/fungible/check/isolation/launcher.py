@@ -80,8 +80,8 @@ def _become_launcher(orders: socket, control: socket, errors: int) -> NoReturn:
         os.dup2(errors, 2)
         os.close(errors)
         _keep_as_planned(control)
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         os._exit(0)
 
