@@ -167,12 +167,17 @@ class Target(Given, frozen=True):
 
 
 class CheckFile(Given, frozen=True):
-    """A whole check file."""
+    """A whole check file.
+
+    `budget` is how long the check may take (`60s`, `5m`), `jobs` how many instances may start at once.
+    """
 
     target: Target = Target()
     flows: tuple[FlowSource, ...] = ()
     schedules: tuple[ScheduleName, ...] = ()
     seed: int | None = None
+    budget: str | None = None
+    jobs: int | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -304,6 +309,8 @@ class Report(Struct, frozen=True, kw_only=True):
     questions: tuple[Question, ...]
     reason: str = ""
     """Why no verdict was possible; empty otherwise."""
+    cut: Literal["", "budget", "interrupt"] = ""
+    """What ended the check before it was through, if anything; `not_exercised` then tells what was left out."""
     notes: tuple[str, ...] = ()
     command: str = ""
     framework: str = ""
@@ -320,7 +327,9 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 nothing found, 1 found, 2 could not judge."""
+        """0 nothing found, 1 found, 2 could not judge, 130 interrupted."""
+        if self.cut == "interrupt":
+            return 130
         if self.verdict == "unjudged":
             return 2
         return 1 if self.findings else 0

@@ -1,11 +1,13 @@
 """Where flows come from: steps written down, a recording, an API description, or a look at the application itself."""
 
+import itertools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from fungible.check.errors import CheckError, CheckFileError
@@ -123,3 +125,14 @@ def _description(answer: Answer) -> Mapping[str, Any] | None:
 def crawled(send: Callable[[Step], Answer], host: str) -> list[Exchange]:
     """What following forms and links gives."""
     return list(crawl(send, host=host))
+
+
+def distinctly_named(flows: Sequence[Flow]) -> list[Flow]:
+    """The flows, where several have one name with a number in it from the second on: a report names flows."""
+    found: list[Flow] = []
+    for flow in flows:
+        taken = {other.name for other in found}
+        numbered = (f"{flow.name}-{number}" for number in itertools.count(2))
+        name = flow.name if flow.name not in taken else next(name for name in numbered if name not in taken)
+        found.append(flow if name == flow.name else msgspec.structs.replace(flow, name=name))
+    return found

@@ -47,6 +47,8 @@ class Subject:
     has_shared: bool = False
     sees_files: bool = False
     """True where every file that an instance writes is seen."""
+    suspect: str = ""
+    """The step whose departure is being looked into, and is no finding yet."""
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()

@@ -122,10 +122,12 @@ class Explorer:
             self._subject.glue.join([move.step.id for move in moves[: found.at + 1]])
             return
         seen.add(step)
+        self._subject.suspect = step
         moves, found, ground = self._without_kill(moves, found, ground)
         witness = Shrinker(self._subject, moves, found.at).shrink((ground, found))
         if self._is_noise(witness, found, ground):
             seen.discard(step)
+            self._subject.suspect = ""
             return
         diagnosis = Diagnosing(self._subject, witness).kind()
         fault = Found(schedule, witness, diagnosis)
@@ -136,6 +138,7 @@ class Explorer:
         else:
             self.found.append(fault)
             self._on_found(fault)
+        self._subject.suspect = ""
         self._neutralise(fault)
 
     def _is_noise(self, witness: Witness, found: Break, ground: Ground) -> bool:
