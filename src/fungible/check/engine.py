@@ -201,7 +201,7 @@ class Check:
                 discovered(self._flows, send, lambda: crawled(send, host))
 
     def _check_flow(self, flow: Flow, host: str) -> Generator[None]:
-        """All that is run on one flow, with a pause after each part."""
+        """All that is run on one flow, with a pause after each schedule."""
         opened = self._opened
         assert opened is not None
         subject = Subject(
@@ -233,7 +233,6 @@ class Check:
         )
         for finding in words.from_cookies(subject, self._framework):
             self._add("scatter", finding)
-        yield
         yield from self._explore(subject)
         yield from self._others(subject)
 

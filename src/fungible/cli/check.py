@@ -218,6 +218,8 @@ def _checked(arguments: argparse.Namespace, console: "Console") -> tuple[Report,
         except SecondInterrupt:
             raise
         except KeyboardInterrupt:
+            progress.ends()
+            console.print("fungible: stopped; the report has what was found until then", markup=False, soft_wrap=True)
             return check.report(), arguments.file
 
 

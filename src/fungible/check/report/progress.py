@@ -15,6 +15,7 @@ from rich.text import Text
 from fungible.check.model import Finding
 from fungible.check.report.words import count, duration, one_line
 
+_WORDS = {"prepare": "preparing", "explore": "looking for flows"}
 _EVERY_S = 15.0
 """How often a line comes where there is no terminal, such as in the log of a CI server."""
 
@@ -61,6 +62,10 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ends()
+
+    def ends(self) -> None:
+        """Shows nothing more. Idempotent."""
         self._over.set()
         live, self._live = self._live, None
         if live is not None:
@@ -107,15 +112,17 @@ class Progress:
         left = self._left(elapsed)
         parts = [
             f"{count(self._starts, 'start')}{each}" if self._starts else "",
-            f"{duration(elapsed)} so far",
+            f"{duration(elapsed)} so far" if elapsed >= 1 else "",
             f"about {duration(left)} more" if left is not None else "",
         ]
-        doing = " ".join(part for part in (name, detail) if part) or "beginning"
+        doing = " ".join(part for part in (_WORDS.get(name, name), detail) if part)
+        cost = ", ".join(part for part in parts if part)
         found = ""
         if self._found:
             last = self._found[-1]
-            found = f"; {count(len(self._found), 'finding')} (last: {last.kind} at step {last.step})"
-        return one_line(f"{doing}: {', '.join(part for part in parts if part)}{found}")
+            found = f"{count(len(self._found), 'finding')} (last: {last.kind} at step {last.step})"
+        said = ": ".join(part for part in (doing, cost) if part)
+        return one_line("; ".join(part for part in (said, found) if part))
 
     def _left(self, elapsed: float) -> float | None:
         """About how many seconds are left, from what a start has cost until now with all that is done between them."""
@@ -127,11 +134,10 @@ class Progress:
 
     def _shown(self) -> RenderableType:
         # Called from rich's own thread, where an error would be printed over the display.
-        try:
-            self._spinner.update(text=Text(self.line(), no_wrap=True, overflow="ellipsis"))
-        except Exception:
-            return Text("")
-        return self._spinner
+        with suppress(Exception):
+            frame = str(self._spinner.render(self._now()))
+            return Text(f"{frame} {self.line()}", no_wrap=True, overflow="ellipsis")
+        return Text("")
 
     def _print_now_and_then(self) -> None:
         while not self._over.wait(_EVERY_S):
@@ -142,4 +148,6 @@ class Progress:
         if self._live is None and self._console is not None and not self._over.is_set():
             with suppress(Exception):
                 line = self.line().encode(self._console.encoding, "backslashreplace").decode(self._console.encoding)
-                self._console.print(line, markup=False, highlight=False, emoji=False, soft_wrap=True)
+                self._console.print(
+                    f"fungible check: {line}", markup=False, highlight=False, emoji=False, soft_wrap=True
+                )

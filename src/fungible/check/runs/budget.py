@@ -126,4 +126,3 @@ class Agenda:
     @staticmethod
     def _task(flow: str, part: str) -> tuple[str, str]:
         return ("" if part == "drain" else flow, part)
-
