@@ -49,31 +49,10 @@ from fungible.check.schedules.explore import Explorer, Found
 from fungible.check.schedules.race import race
 from fungible.check.schedules.repeat import repeat
 from fungible.check.stopping import Endings, SecondInterrupt, Threads, TimeIsUpError, uninterrupted
+from fungible.check.watcher import Watcher
 
 _HOST = "127.0.0.1:8000"
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")
-
-
-class Watcher:
-    """What a check tells while it works; does nothing by itself."""
-
-    def phase(self, name: str, detail: str = "") -> None:
-        """A part of the check begins."""
-
-    def started(self, number: int = 1) -> None:
-        """Instances were started."""
-
-    def ready(self, seconds: float) -> None:
-        """An instance took so long to start."""
-
-    def expects(self, starts: float) -> None:
-        """About so many more instances will be started."""
-
-    def found(self, finding: Finding) -> None:
-        """Something was found."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
 
 
 @dataclass
@@ -330,10 +309,9 @@ class Check:
         """What is known so far."""
         reasons, notes = [*self._reasons], [*self._notes]
         unfinished = self._agenda.unfinished() if self._cut else frozenset[str]()
-        ran = frozenset[ScheduleName](name for name, tally in self._tallies.items() if tally.runs) - unfinished
+        ran = frozenset(name for name, tally in self._tallies.items() if tally.runs and name not in unfinished)
         if unfinished:
-            deciding = unfinished & {"baseline", *DECIDING}
-            (reasons if deciding else notes).append(cut_words(self._cut, self.budget_s, self._subjects))
+            (reasons if unfinished & DECIDING else notes).append(cut_words(self._cut, self.budget_s, self._subjects))
         elif not reasons and not ran & DECIDING and DECIDING & set(self.schedules):
             reasons.append(
                 "no flow has two requests that different instances could serve: give one that writes something and reads it "

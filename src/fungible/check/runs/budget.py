@@ -92,9 +92,10 @@ class Agenda:
         ratio = (sum(self._done.values()) + _TRUST) / (expected + _TRUST)
         return ratio * sum(_WEIGHTS[part] for flow, part in self._tasks() if (flow, part) not in self._done)
 
-    def unfinished(self) -> frozenset[str]:
+    def unfinished(self) -> frozenset[ScheduleName]:
         """The schedules that were not brought to their end for every flow; all of them where no flow is known yet."""
-        return frozenset(part for _, part in self._left()) if self.flows else frozenset(self.schedules)
+        left = {part for _, part in self._left()}
+        return frozenset(name for name in self.schedules if name in left or not self.flows)
 
     def left_out(self) -> list[str]:
         """What was not run or cut short, one sentence a schedule."""
