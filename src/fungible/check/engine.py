@@ -308,8 +308,10 @@ class Check:
     def report(self) -> Report:
         """What is known so far."""
         reasons, notes = [*self._reasons], [*self._notes]
-        unfinished = self._agenda.unfinished() if self._cut else frozenset[str]()
-        ran = frozenset(name for name, tally in self._tallies.items() if tally.runs and name not in unfinished)
+        unfinished = self._agenda.unfinished() if self._cut else frozenset[ScheduleName]()
+        ran = frozenset[ScheduleName](
+            name for name, tally in self._tallies.items() if tally.runs and name not in unfinished
+        )
         if unfinished:
             (reasons if unfinished & DECIDING else notes).append(cut_words(self._cut, self.budget_s, self._subjects))
         elif not reasons and not ran & DECIDING and DECIDING & set(self.schedules):
