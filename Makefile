@@ -23,6 +23,7 @@ STALE := $(shell test ! -e .venv/demo.stamp || grep -qsF "$(CURDIR)/.venv" .venv
 .DELETE_ON_ERROR:
 
 demo: .venv/demo.stamp
+	@echo "Checking the shop as it was first, then moved out of the process; each check tells how far it is:"
 	@mkdir -p demo && rm -f demo/*.html demo/*.json
 	@for shop in naive moved; do \
 		status=0; PATH="$(CURDIR)/$(BIN):$$PATH" \
@@ -67,16 +68,19 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1)' || { \
 		echo "Fungible needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || true)." >&2; \
 		echo "Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making a virtual environment in .venv ..."
 	@$(PYTHON) -m venv .venv || { \
 		rm -rf .venv; \
 		echo "$(PYTHON) can't make a virtual environment; Debian and Ubuntu keep that in the package python3-venv." >&2; \
 		exit 1; }
 
 .venv/demo.stamp: requirements/demo.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the demo needs into .venv, once; this may take a minute or two ..."
 	$(PIP) install --quiet --require-hashes -r requirements/demo.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 .venv/dev.stamp: requirements/dev.txt .venv/demo.stamp
+	@echo "Installing what the tests need into .venv, once; this may take some minutes ..."
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -355,8 +355,9 @@ def test_a_fault_of_the_checker_itself_is_told_in_two_lines(cli):
     broken = "engine.establish = lambda subject: [][1]"
     ended = cli.run(*start, before=broken)
     assert ended.status == 2
-    assert ended.err.startswith("fungible: internal error: IndexError: list index out of range\n")
-    assert "Please report it" in ended.err
+    *_, fault, asked = ended.err.splitlines()
+    assert fault == "fungible: internal error: IndexError: list index out of range"
+    assert "Please report it" in asked
     assert "Traceback" not in ended.err
     process = cli.begin(*start, before=f'os.environ["FUNGIBLE_DEBUG"] = "1"; {broken}')
     _, err = process.communicate(timeout=100)
@@ -378,6 +379,13 @@ def begun(cli, how, **more):
     return process
 
 
+def is_stopped(process, out, err):
+    """It ended early, said so, and reported what it knew."""
+    assert process.returncode == 130, out + err
+    assert err.endswith("fungible: stopped; the report has what was found until then\n")
+    assert "NOT JUDGED  the check was stopped before all was run" in out
+
+
 @pytest.mark.parametrize("how", ["hangs", "never-listens"])
 def test_nothing_lives_on_when_the_checker_is_killed(how, cli):
     process = begun(cli, how)
@@ -393,8 +401,7 @@ def test_a_checker_that_is_stopped_ends_what_it_started(number, how, cli):
     process = begun(cli, how)
     process.send_signal(number)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out) == (130, ""), out + err
-    assert err == "fungible: stopped\n"
+    is_stopped(process, out, err)
     cli.is_clean()
 
 
@@ -429,7 +436,7 @@ def test_a_checker_is_stopped_by_a_signal_that_breaks_off_no_wait(cli):
     # As one that comes just before a wait for an answer begins; other threads get it here, so that it always does.
     process = cli.begin("--start", misbehaving("hangs", cli), "--file", cli.flow(ASK), before=UNNOTICED)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")
+    is_stopped(process, out, err)
     cli.is_clean()
 
 
@@ -455,7 +462,7 @@ def test_a_checker_that_is_stopped_does_not_wait_for_runs_side_by_side(cli):
     cli.until(lambda: any(line.startswith("sleep") for line in cli.processes().values()), "no reset is slow")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")
+    is_stopped(process, out, err)
     cli.is_clean()
 
 
@@ -466,7 +473,7 @@ def test_a_checker_that_is_stopped_ends_commands_under_way(where, cli):
     cli.wait_for("sleep 100", besides=process.pid)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (130, "", "fungible: stopped\n")
+    is_stopped(process, out, err)
     cli.is_clean()
 
 

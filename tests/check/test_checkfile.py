@@ -242,7 +242,7 @@ def test_a_huge_file_is_refused_unread(tmp_path: Path) -> None:
     ("document", "said"),
     [
         ({"flow": []}, "unknown key 'flow': did you mean 'flows'?"),
-        ({"xyz": 1}, "unknown key 'xyz': known are begin, flows, schedules, seed, sign_in, target"),
+        ({"xyz": 1}, "unknown key 'xyz': known are begin, budget, flows, jobs, schedules, seed, sign_in, target"),
         ({"target": {"strat": "x"}}, "unknown key 'strat' in target: did you mean 'start'?"),
         ({"target": {"ready": {"pth": "/"}}}, "unknown key 'pth' in target.ready: did you mean 'path'?"),
         ({"flows": [{}, {"setps": []}]}, "unknown key 'setps' in flows[1]: did you mean 'steps'?"),

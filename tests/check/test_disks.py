@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fungible.check.errors import CheckError, StartError
-from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process, probe
+from fungible.check.isolation.disks import HUNG, Disk, Isolation, Launchers, Layout, Process, probe
 from fungible.check.stopping import Endings
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are looked up in /proc")
@@ -69,8 +69,14 @@ def working(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def probed(tmp_path_factory: pytest.TempPathFactory) -> Isolation:
-    return probe(Layout(tmp_path_factory.mktemp("probed")), Endings())
+def launchers() -> Iterator[Launchers]:
+    with closing(Launchers()) as launchers:
+        yield launchers
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory: pytest.TempPathFactory, launchers: Launchers) -> Isolation:
+    return probe(Layout(tmp_path_factory.mktemp("probed")), launchers, Endings())
 
 
 @pytest.fixture(params=[1, 0], ids=["in-place", "copy"])
@@ -93,12 +99,12 @@ MakeDisk = Callable[..., Disk]
 
 
 @pytest.fixture
-def make_disk(tmp_path: Path) -> Iterator[MakeDisk]:
+def make_disk(tmp_path: Path, launchers: Launchers) -> Iterator[MakeDisk]:
     """Makes disks that are closed after the test."""
     made: list[Disk] = []
 
-    def make(layout: Layout, isolation: Isolation, **more: dict[Path, Path]) -> Disk:
-        disk = Disk(layout, isolation, tmp_path / "base" / f"{len(made)}", **more)
+    def make(layout: Layout, isolation: Isolation, shared_at: dict[Path, Path] | None = None) -> Disk:
+        disk = Disk(layout, isolation, tmp_path / "base" / f"{len(made)}", launchers, shared_at=shared_at)
         made.append(disk)
         return disk
 
@@ -468,19 +474,21 @@ def test_programs_start_with_plain_signals_and_no_input(
     assert run(disk, "ls /proc/self/fd | wc -l").strip() == "4"
 
 
-def test_nothing_of_ours_is_seen_in_the_working_directory(working: Path, isolation: Isolation) -> None:
-    with closing(Disk(Layout(working), isolation, working / "checking" / "0")) as disk:
+def test_nothing_of_ours_is_seen_in_the_working_directory(
+    working: Path, isolation: Isolation, launchers: Launchers
+) -> None:
+    with closing(Disk(Layout(working), isolation, working / "checking" / "0", launchers)) as disk:
         assert run(disk, "find . -type f") == "./data.txt\n"
     assert not (working / "checking" / "0").exists()
 
 
 def test_disks_may_be_made_and_closed_from_several_threads(
-    working: Path, isolation: Isolation, tmp_path: Path, marker: str
+    working: Path, isolation: Isolation, launchers: Launchers, tmp_path: Path, marker: str
 ) -> None:
     told: list[str] = []
 
     def use(number: int) -> None:
-        with closing(Disk(Layout(working), isolation, tmp_path / f"thread-{number}")) as disk:
+        with closing(Disk(Layout(working), isolation, tmp_path / f"thread-{number}", launchers)) as disk:
             starters = [
                 threading.Thread(target=start, args=(disk, f"sleep 1000; echo {marker}", tmp_path / f"log-{number}"))
                 for _ in range(3)
@@ -500,8 +508,8 @@ def test_disks_may_be_made_and_closed_from_several_threads(
     assert running_with(marker) == []
 
 
-def test_the_probe_says_what_it_found(working: Path) -> None:
-    found = probe(Layout(working), Endings())
+def test_the_probe_says_what_it_found(working: Path, launchers: Launchers) -> None:
+    found = probe(Layout(working), launchers, Endings())
     assert found.level in (0, 1)
     assert str(working) in found.why or "/tmp" in found.why
     assert [path.name for path in working.iterdir()] == ["data.txt"]

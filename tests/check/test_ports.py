@@ -13,7 +13,7 @@ import pytest
 from fungible.check.http.client import Request, send
 from fungible.check.instances import ports, starter
 from fungible.check.instances.starter import Instance, Starter
-from fungible.check.isolation.disks import Isolation, Layout, probe
+from fungible.check.isolation.disks import Isolation, Launchers, Layout, probe
 from fungible.check.model import Target
 from fungible.check.stopping import Endings
 
@@ -100,8 +100,9 @@ def started(tmp_path: Path) -> Iterator[Callable[..., Instance]]:
 
         def start(command: str) -> Instance:
             layout = Layout(directory)
-            isolation: Isolation = probe(layout, Endings())
-            known = Starter(Target(start=command), layout, isolation, base, "app.test")
+            launchers = ends.enter_context(contextlib.closing(Launchers()))
+            isolation: Isolation = probe(layout, launchers, Endings())
+            known = Starter(Target(start=command), layout, isolation, launchers, base, "app.test")
             disk = known.disk()
             ends.callback(disk.close)
             return known.start(disk, 1)

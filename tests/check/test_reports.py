@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import time
 import xml.etree.ElementTree as ET
 from html.parser import HTMLParser
 from importlib.resources import files
@@ -478,34 +479,66 @@ def test_all_colours_of_text_have_the_contrast_of_wcag_aa():
 # Progress
 
 
-def test_progress_without_a_terminal_prints_nothing():
-    stream = io.StringIO()
-    for console in (None, Console(file=stream, force_terminal=False)):
-        with Progress(console) as progress:
-            progress.phase("baseline", "twice")
-            progress.step(1, 2)
-            progress.found(SESSION)
-            progress.note("note")
+def watched(console: Console | None, clock: list[float]) -> Progress:
+    """A check that has begun, by the second hand of `clock`."""
+    progress = Progress(console, now=lambda: clock[-1])
+    with progress:
+        progress.phase("prepare")
+        progress.phase("baseline", NASTY)
+        progress.expects(10)
+        for _ in range(4):
             progress.started()
-    assert stream.getvalue() == ""
+            progress.ready(4.0)
+        clock.append(10.0)
+        progress.phase("scatter", "shop")
+        progress.found(EVIL)
+    return progress
 
 
-def test_progress_on_a_terminal_shows_phases_and_findings():
+def test_progress_without_a_console_prints_nothing():
+    watched(None, [0.0])
+
+
+def test_progress_without_a_terminal_prints_a_line_at_once_and_for_each_finding():
+    stream = io.StringIO()
+    watched(Console(file=stream, force_terminal=False), [0.0])
+    first, second = stream.getvalue().splitlines()
+    assert first == "fungible check: preparing"
+    assert second.startswith("fungible check: scatter shop: 4 starts of 4.0 s, 10 s so far, about 15 s more; 1 finding")
+
+
+def test_progress_without_a_terminal_prints_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fungible.check.report.progress._EVERY_S", 0.01)
+    stream = io.StringIO()
+    with Progress(Console(file=stream, force_terminal=False)) as progress:
+        progress.phase("prepare")
+        progress.phase("baseline", "shop")
+        end = time.monotonic() + 20
+        while "baseline shop" not in stream.getvalue():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_the_time_that_is_left_is_unknown_until_a_start_has_been_seen():
+    progress = Progress(None)
+    progress.phase("baseline", "shop")
+    progress.expects(12)
+    progress.started(2)
+    assert "about" not in progress.line()
+    progress.ready(4.1)
+    assert "2 starts of 4.1 s" in progress.line()
+    assert "about" in progress.line()
+
+
+def test_progress_on_a_terminal_is_one_line():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     console = Console(file=stream, force_terminal=True, width=80, height=30, _environ={"TERM": "xterm"})
-    with Progress(console) as progress:
-        progress.phase("baseline", NASTY)
-        progress.phase("scatter", "each request on another instance")
-        progress.step(2, 9)
-        progress.started(3)
-        progress.found(EVIL)
-        progress.note(NASTY)
-        console.print(progress._shown())
+    watched(console, [0.0])
     stream.flush()
     shown = stream.buffer.getvalue().decode()
-    for told in ("✓ baseline", "scatter", "2/9", "3 instances started", "1 finding", "revived-session"):
-        assert told in shown
+    assert "scatter shop: 4 starts of 4.0 s, 10 s so far, about 15 s more; 1 finding (las…" in shown
     assert "\x1b]0;t" not in shown
+    assert shown.count("\n") == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])

@@ -1,21 +1,24 @@
 """A whole check: starts what is needed, runs the schedules on each flow, and writes down what was found."""
 
+import math
 import random
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from fungible import __version__
-from fungible.check.errors import CheckError, CheckFileError, UnjudgedError
+from fungible.check.errors import CheckError, CheckFileError, StartError, UnjudgedError
 from fungible.check.findings import words
 from fungible.check.findings.frameworks import recognise
 from fungible.check.findings.questions import not_exercised, questions, sent
 from fungible.check.findings.unrun import why_not_run
 from fungible.check.flows.binding import confirm
-from fungible.check.flows.sources import Flows, asked, discovered, written
+from fungible.check.flows.sources import Flows, asked, discovered, distinctly_named, written
 from fungible.check.http.jar import Jar
 from fungible.check.http.template import request_for
 from fungible.check.instances.opening import Opened, open_pool
@@ -37,6 +40,7 @@ from fungible.check.model import (
     Target,
 )
 from fungible.check.runs.baseline import establish, values_of
+from fungible.check.runs.budget import Agenda, cut_words, in_turn
 from fungible.check.runs.exercise import MISSING, exercised
 from fungible.check.runs.placement import MOST_INSTANCES
 from fungible.check.runs.runner import Conditions
@@ -48,26 +52,11 @@ from fungible.check.schedules.drain import drain, slowest_seconds
 from fungible.check.schedules.explore import Explorer, Found
 from fungible.check.schedules.race import race
 from fungible.check.schedules.repeat import repeat
-from fungible.check.stopping import Endings, Threads, uninterrupted
+from fungible.check.stopping import Endings, SecondInterrupt, Threads, TimeIsUpError, uninterrupted
+from fungible.check.watcher import Watcher
 
 _HOST = "127.0.0.1:8000"
 _SEVERITIES = ("BREAKING", "HIGH", "MEDIUM")
-
-
-class Watcher:
-    """What a check tells while it works; does nothing by itself."""
-
-    def phase(self, name: str, detail: str = "") -> None:
-        """A part of the check begins."""
-
-    def started(self, number: int = 1) -> None:
-        """Instances were started."""
-
-    def found(self, finding: Finding) -> None:
-        """Something was found."""
-
-    def note(self, text: str) -> None:
-        """Something worth a line."""
 
 
 @dataclass
@@ -91,9 +80,10 @@ class Check:
     watcher: Watcher = field(default_factory=Watcher)
     seed: int = 0
     on_flows: Callable[[list[Flow], str], None] = lambda flows, host: None
+    budget_s: float = math.inf
+    jobs: int | None = None
 
-    def run(self) -> Report:
-        """Runs it. Never raises for what the application does: that is in the report, as findings or as the reason."""
+    def __post_init__(self) -> None:
         self._began, self._cpu = time.monotonic(), time.process_time()
         self._counts = Counts()
         self._subjects: list[Subject] = []
@@ -105,18 +95,35 @@ class Check:
         self._opened: Opened | None = None
         self._flows = Flows()
         self._endings = Endings()
+        self._agenda = Agenda(self.schedules)
+        self._cut: Literal["", "budget", "interrupt"] = ""
+
+    def run(self) -> Report:
+        """Runs it. Never raises for what the application does: that is in the report, as findings or as the reason.
+
+        Raises:
+            KeyboardInterrupt: it was stopped; `report` tells what was found until then.
+        """
+        self.watcher.phase("prepare")
         base = Path(tempfile.mkdtemp(prefix="fungible-"))
         try:
-            with Threads(1, stop=self._endings.close) as threads:
+            with Threads(1, stop=self._endings.close, until=self._began + self.budget_s) as threads:
                 work = threads.submit(self._run, base)
             work.result()
+        except TimeIsUpError:
+            self._cut = "budget"
+        except KeyboardInterrupt:
+            self._cut = "interrupt"
+            raise
         except CheckError as error:
             self._reasons.append(str(error))
         finally:
-            with uninterrupted():
+            with uninterrupted() as came:
                 self._endings.close()
                 shutil.rmtree(base, ignore_errors=True)
-        return self._report()
+            if came and self._cut == "interrupt":
+                raise SecondInterrupt
+        return self.report()
 
     @property
     def _target(self) -> Target:
@@ -136,6 +143,8 @@ class Check:
             host,
             self._endings,
             wanted_level=self.isolation_wanted,
+            jobs=self.jobs,
+            on_ready=self.watcher.ready,
             tell=lambda doing: self.watcher.phase("prepare", doing),
         )
         if isinstance(self._opened.pool, Pool):
@@ -143,9 +152,12 @@ class Check:
         if left or not self._flows.flows:
             self._ask(left, host)
         self._notes += self._flows.notes
-        self.on_flows(self._flows.flows, host)
-        for flow in self._flows.flows:
-            self._check_flow(flow, host)
+        flows = distinctly_named(self._flows.flows)
+        self.on_flows(flows, host)
+        self._agenda.flows += [flow.name for flow in flows]
+        if not isinstance(self._opened.pool, Pool):
+            self._agenda.leave_out("crash", "drain")
+        in_turn(self._check_flow(flow, host) for flow in flows)
         if "drain" in self.schedules:
             self._drain()
         self._refuse_luck()
@@ -192,7 +204,8 @@ class Check:
                 given = self.check_file
                 discovered(self._flows, send, host, begin=given.begin, sign_in=given.sign_in)
 
-    def _check_flow(self, flow: Flow, host: str) -> None:
+    def _check_flow(self, flow: Flow, host: str) -> Generator[None]:
+        """All that is run on one flow, with a pause after each schedule."""
         opened = self._opened
         assert opened is not None
         subject = Subject(
@@ -208,11 +221,13 @@ class Check:
             sees_files=opened.level >= 1,
         )
         self._subjects.append(subject)
-        self.watcher.phase("baseline", flow.name)
         try:
-            self._notes += establish(subject)
+            with self._doing("baseline", flow.name):
+                self._notes += establish(subject)
         except UnjudgedError as error:
+            self._refuse_when_ended()
             self._reasons.append(str(error))
+            self._agenda.drop(flow.name)
             return
         if self._flows.recorded:
             values = values_of(subject.baseline.control)
@@ -223,8 +238,8 @@ class Check:
         self._tell_workers(subject)
         for finding in words.from_cookies(subject, self._framework):
             self._add("scatter", finding)
-        self._explore(subject)
-        self._others(subject)
+        yield from self._explore(subject)
+        yield from self._others(subject)
 
     def _tell_workers(self, subject: Subject) -> None:
         """That one instance is several processes, and what of that is not under control."""
@@ -237,7 +252,7 @@ class Check:
             )
             self._notes += [] if note in self._notes else [note]
 
-    def _explore(self, subject: Subject) -> None:
+    def _explore(self, subject: Subject) -> Generator[None]:
         """The schedules that decide: scatter, crash, warm."""
         places: list[int] = []
 
@@ -257,6 +272,7 @@ class Check:
         for name, way in ways.items():
             if name in self.schedules and (name != "crash" or subject.can_kill):
                 self._timed(name, subject, way)
+                yield
         if subject.can_kill and "scatter" in self.schedules:
             self._timed("scatter", subject, lambda: explorer.on_common_disk(warm="warm" in self.schedules))
         if {"scatter", "crash"} & set(self.schedules):
@@ -265,7 +281,7 @@ class Check:
             # More steps may have turned out to have the same cause since it was first told.
             self._findings[place] = words.from_found(found, subject, self._framework)
 
-    def _others(self, subject: Subject) -> None:
+    def _others(self, subject: Subject) -> Generator[None]:
         """The schedules with a question of their own: repeat, race, drain."""
         if "repeat" in self.schedules:
             self._timed(
@@ -276,6 +292,7 @@ class Check:
                     for found in repeat(subject, self._target.instances)
                 ],
             )
+            yield
         if "race" in self.schedules:
             self._timed(
                 "race",
@@ -299,41 +316,67 @@ class Check:
             self._add("drain", words.from_dropped(dropped, subject, self._framework))
 
     def _timed(self, name: ScheduleName, subject: Subject, way: Callable[[], object]) -> None:
-        self.watcher.phase(name, subject.flow.name)
         tally = self._tallies[name]
         runs, began = self._counts.runs, time.monotonic()
         try:
-            way()
+            with self._doing(name, subject.flow.name):
+                way()
         finally:
             tally.runs += self._counts.runs - runs
             tally.seconds += time.monotonic() - began
 
+    def _doing(self, part: str, flow: str) -> AbstractContextManager[None]:
+        assert self._opened is not None
+        pool = self._opened.pool
+        self.watcher.phase(part, flow)
+        self.watcher.expects(self._agenda.starts_left())
+        return self._agenda.doing(flow, part, lambda: pool.starts)
+
+    def _refuse_when_ended(self) -> None:
+        """What instances answer that are being ended proves nothing."""
+        if self._endings.closed:
+            raise StartError("stopped")
+
     def _add(self, name: ScheduleName, finding: Finding) -> None:
+        self._refuse_when_ended()
         self._findings.append(finding)
         self._tallies[name].findings += 1
         self.watcher.found(finding)
 
-    def _report(self) -> Report:
-        ran = frozenset[ScheduleName](name for name, tally in self._tallies.items() if tally.runs)
-        if not self._reasons and not ran & DECIDING and DECIDING & set(self.schedules):
-            self._reasons.append(
+    def _why_not_run(self, name: ScheduleName, *, cut: bool) -> str:
+        runs = self._tallies[name].runs
+        if cut:
+            return "cut short" if runs else "the check ended before it came to it"
+        return "" if runs else why_not_run(name, self.schedules, self._subjects)
+
+    def report(self) -> Report:
+        """What is known so far."""
+        reasons, notes = [*self._reasons], [*self._notes]
+        unfinished = self._agenda.unfinished() if self._cut else frozenset[ScheduleName]()
+        ran = frozenset[ScheduleName](
+            name for name, tally in self._tallies.items() if tally.runs and name not in unfinished
+        )
+        if unfinished:
+            (reasons if unfinished & DECIDING else notes).append(cut_words(self._cut, self.budget_s, self._subjects))
+        elif not reasons and not ran & DECIDING and DECIDING & set(self.schedules):
+            reasons.append(
                 "no flow has two requests that different instances could serve: give one that writes something and reads it "
                 "again (--har recording.har, --openapi file, or --file check.toml)"
             )
         deciding = [finding for finding in self._findings if finding.schedule in DECIDING]
-        verdict = "stateful" if deciding else "unjudged" if self._reasons else "stateless"
-        reason = "; ".join(self._reasons)
+        verdict = "stateful" if deciding else "unjudged" if reasons else "stateless"
         return Report(
             verdict=verdict,
             findings=tuple(sorted(self._findings, key=lambda finding: _SEVERITIES.index(finding.severity))),
-            not_exercised=tuple(
-                [*not_exercised(self._subjects, ran, self.schedules), *self._flows.not_hit(sent(self._subjects))]
-                if self._subjects
-                else []
+            not_exercised=(
+                *(self._agenda.left_out() if self._cut else ()),
+                *(not_exercised(self._subjects, ran | unfinished, self.schedules) if self._subjects else ()),
+                *(self._flows.not_hit(sent(self._subjects)) if self._subjects else ()),
             ),
             questions=questions(self._findings, self._subjects, ran, judged=verdict != "unjudged"),
-            reason=reason if verdict == "unjudged" else "",
-            notes=(*self._notes, *(self._reasons if verdict != "unjudged" else ())),
+            reason="; ".join(reasons) if verdict == "unjudged" else "",
+            cut=self._cut,
+            notes=(*notes, *(reasons if verdict != "unjudged" else ())),
             command=self.command,
             framework=self._framework,
             isolation=self._opened.isolation if self._opened is not None else "",
@@ -354,7 +397,7 @@ class Check:
                     runs=t.runs,
                     seconds=round(t.seconds, 3),
                     findings=t.findings,
-                    note=t.note or ("" if t.runs else why_not_run(name, self.schedules, self._subjects)),
+                    note=t.note or self._why_not_run(name, cut=name in unfinished),
                 )
                 for name, t in self._tallies.items()
             ),

@@ -182,6 +182,7 @@ class CheckFile(Given, frozen=True):
     """A whole check file.
 
     Where it has no flows, the application is explored: from the page `begin` on, signed in as `sign_in`.
+    `budget` is how long the check may take (`60s`, `5m`), `jobs` how many instances may start at once.
     """
 
     target: Target = Target()
@@ -190,6 +191,8 @@ class CheckFile(Given, frozen=True):
     seed: int | None = None
     begin: str | None = None
     sign_in: SignIn | None = None
+    budget: str | None = None
+    jobs: int | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -321,6 +324,8 @@ class Report(Struct, frozen=True, kw_only=True):
     questions: tuple[Question, ...]
     reason: str = ""
     """Why no verdict was possible; empty otherwise."""
+    cut: Literal["", "budget", "interrupt"] = ""
+    """What ended the check before it was through, if anything; `not_exercised` then tells what was left out."""
     notes: tuple[str, ...] = ()
     command: str = ""
     framework: str = ""
@@ -337,7 +342,9 @@ class Report(Struct, frozen=True, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 nothing found, 1 found, 2 could not judge."""
+        """0 nothing found, 1 found, 2 could not judge, 130 interrupted."""
+        if self.cut == "interrupt":
+            return 130
         if self.verdict == "unjudged":
             return 2
         return 1 if self.findings else 0

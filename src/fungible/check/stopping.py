@@ -1,8 +1,10 @@
 """How a check is stopped: signals come to the main thread, the work is done in others, and what it waits for is ended."""
 
 import contextlib
+import math
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
 from functools import partial
@@ -16,15 +18,29 @@ _END_S = 2.0
 """How long threads may take to end once nothing is left that they could wait for."""
 
 
+class SecondInterrupt(KeyboardInterrupt):
+    """Another Ctrl-C while the first one is dealt with: the end is to come at once."""
+
+
+class TimeIsUpError(Exception):
+    """Work was not done in the time that it had."""
+
+
 @contextlib.contextmanager
-def uninterrupted() -> Generator[None]:
-    """Ending what was started is not to be cut short by a second Ctrl-C, nor by a terminal that goes away."""
+def uninterrupted() -> Generator[list[int]]:
+    """Ending what was started is not to be cut short by a second Ctrl-C, nor by a terminal that goes away.
+
+    Gives the signals that come meanwhile, in a list that grows.
+    """
+    came: list[int] = []
     before: dict[int, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.signal(number, signal.SIG_IGN)
+            before[number] = signal.getsignal(number)
+            if before[number] != signal.SIG_IGN:
+                signal.signal(number, lambda number, _: came.append(number))
     try:
-        yield
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -47,6 +63,11 @@ class Endings:
         if closed:
             ending()
 
+    @property
+    def closed(self) -> bool:
+        """Whether the end was asked for: what is seen from then on proves nothing."""
+        return self._closed
+
     def close(self) -> None:
         """Ends all of it, the latest first. Idempotent."""
         with self._lock:
@@ -61,12 +82,14 @@ class Threads:
 
     Python notices a signal between two steps of the main thread, or where the signal breaks off a wait. One that comes
     just before a wait begins does neither, and is noticed when the wait is over: that may be a request that hangs. Here
-    the main thread waits in slices instead. Where it is interrupted, `stop` is called, which is to end all that the work
-    may wait for. What goes on all the same, such as a request to an instance that is not ours, ends with this process.
+    the main thread waits in slices instead. Where it is interrupted, or the work not done `until` then (by the monotonic
+    clock; `TimeIsUpError`), `stop` is called, which is to end all that the work may wait for. What goes on all the same,
+    such as a request to an instance that is not ours, ends with this process.
     """
 
-    def __init__(self, most: int, *, stop: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, most: int, *, stop: Callable[[], None] = lambda: None, until: float = math.inf) -> None:
         self._stop = stop
+        self._until = until
         self._room = threading.Semaphore(most)
         self._begun: list[Future[Any]] = []
 
@@ -89,7 +112,8 @@ class Threads:
             return
         try:
             while wait(self._begun, _SLICE_S).not_done:
-                pass
+                if time.monotonic() > self._until:
+                    raise TimeIsUpError
         except BaseException:
             self._end()
             raise
@@ -106,7 +130,11 @@ class Threads:
                 future.set_result(result)
 
     def _end(self) -> None:
-        with uninterrupted():
+        with uninterrupted() as came:
             running = [future for future in self._begun if not future.cancel()]
             self._stop()
-            wait(running, _END_S)
+            until = time.monotonic() + _END_S
+            while not came and time.monotonic() < until and wait(running, _SLICE_S).not_done:
+                pass
+        if came:
+            raise SecondInterrupt

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import math
 import os
 import secrets
 import shlex
@@ -30,7 +31,7 @@ _EPILOG = """\
 Without a flow it follows the application's own API description, or its links
 and forms. `fungible explain KIND` says more about a kind of finding.
 
-exit status: 0 nothing found, 1 found, 2 could not judge
+exit status: 0 nothing found, 1 found, 2 could not judge, 130 stopped (the report has what was found until then)
 
 examples:
   fungible check --start 'uvicorn shop:app --port {port}'
@@ -143,12 +144,20 @@ def _add_flows(group: Any) -> None:
 
 def _add_report(group: Any) -> None:
     group.add_argument("--schedules", metavar="A,B", help=f"schedules to run: {', '.join(SCHEDULES)} (default: all)")
+    group.add_argument(
+        "--budget",
+        metavar="TIME",
+        help="how long it may take (60s, 5m): what tells most runs first, and the report says what was left out",
+    )
+    group.add_argument(
+        "--jobs", metavar="N", type=int, help="instances that may start at once (default: as many as processors)"
+    )
     group.add_argument("--seed", metavar="N", type=int, help="seed of everything drawn at random; the report names it")
     group.add_argument("--format", choices=_FORMATS, default="text", help="format of the report (default text)")
     group.add_argument("--output", metavar="PATH", type=Path, help="where the report goes (default: standard output)")
     group.add_argument("--html", metavar="PATH", type=Path, help="also write the HTML report there")
     group.add_argument("--json", metavar="PATH", type=Path, help="also write the JSON report there")
-    group.add_argument("--quiet", action="store_true", help="no progress display")
+    group.add_argument("--quiet", action="store_true", help="do not say what is being done")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -203,10 +212,16 @@ def _refuse_unwritable(arguments: argparse.Namespace) -> None:
 def _checked(arguments: argparse.Namespace, console: "Console") -> tuple[Report, Path | None]:
     from fungible.check.engine import Check
     from fungible.check.report.progress import Progress
+    from fungible.check.runs.budget import seconds
+    from fungible.check.stopping import SecondInterrupt
 
     check_file = _check_file(arguments)
     # Paths in a check file are relative to it: it is run the same from anywhere.
     directory = arguments.file.absolute().parent if arguments.file is not None else Path.cwd()
+    budget = arguments.budget or check_file.budget
+    jobs = check_file.jobs if arguments.jobs is None else arguments.jobs
+    if jobs is not None and jobs < 1:
+        raise CheckFileError(f"{jobs} jobs: at least one instance has to start at a time")
     seed = next((n for n in (arguments.seed, check_file.seed) if n is not None), secrets.randbelow(1_000_000))
     with Progress(None if arguments.quiet else console) as progress:
         check = Check(
@@ -219,8 +234,17 @@ def _checked(arguments: argparse.Namespace, console: "Console") -> tuple[Report,
             watcher=progress,  # pyright: ignore[reportArgumentType]
             seed=seed,
             on_flows=_flow_writer(arguments, check_file),
+            budget_s=math.inf if budget is None else seconds(budget),
+            jobs=jobs,
         )
-        return check.run(), arguments.file
+        try:
+            return check.run(), arguments.file
+        except SecondInterrupt:
+            raise
+        except KeyboardInterrupt:
+            progress.ends()
+            console.print("fungible: stopped; the report has what was found until then", markup=False, soft_wrap=True)
+            return check.report(), arguments.file
 
 
 def _check_file(arguments: argparse.Namespace) -> CheckFile:

@@ -1,5 +1,6 @@
 """Where flows come from: steps written down, a recording, an API description, or a look at the application itself."""
 
+import itertools
 import json
 import re
 import urllib.parse
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from fungible.check.errors import CheckError, CheckFileError
@@ -189,3 +191,14 @@ def _description(answer: Answer) -> Mapping[str, Any] | None:
     if isinstance(document, dict) and ("openapi" in document or "swagger" in document) and document.get("paths"):  # pyright: ignore
         return document  # pyright: ignore[reportUnknownVariableType]
     return None
+
+
+def distinctly_named(flows: Sequence[Flow]) -> list[Flow]:
+    """The flows, where several have one name with a number in it from the second on: a report names flows."""
+    found: list[Flow] = []
+    for flow in flows:
+        taken = {other.name for other in found}
+        numbered = (f"{flow.name}-{number}" for number in itertools.count(2))
+        name = flow.name if flow.name not in taken else next(name for name in numbered if name not in taken)
+        found.append(flow if name == flow.name else msgspec.structs.replace(flow, name=name))
+    return found

@@ -10,7 +10,7 @@ from fungible.check.instances.pool import Pool
 from fungible.check.instances.resets import Resets
 from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
-from fungible.check.isolation.disks import Layout, probe
+from fungible.check.isolation.disks import Launchers, Layout, probe
 from fungible.check.model import Target
 from fungible.check.stopping import Endings
 
@@ -36,10 +36,13 @@ def open_pool(
     endings: Endings,
     *,
     wanted_level: int | None = None,
+    jobs: int | None = None,
+    on_ready: Callable[[float], None] = lambda seconds: None,
     tell: Callable[[str], None] = lambda doing: None,
 ) -> Opened:
     """Instances of a target whose paths are relative to `directory`; what they write goes to folders in `base`.
 
+    At most `jobs` of them start at once (as many as there are processors); `on_ready` hears how long each start took.
     `endings` gets what ends all that is started here or later. It may be called while this is still under way.
 
     Raises:
@@ -61,17 +64,21 @@ def open_pool(
         raise CheckFileError(f"the working directory {working} does not exist")
     outside = Outside(target, working, base)
     endings.add(outside.close)
-    tell("running setup" if target.setup else "")
+    if target.setup:
+        tell("running setup")
     outside.setup()
     # After setup, which may be what makes them.
     shared = tuple(_existing(text, working) for text in target.shared)
     private = (*(absolute(text, working) for text in target.private), *_state_directories())
     layout = Layout(working, shared, private)
     tell("probing isolation")
-    isolation = probe(layout, endings, copies=wanted_level == 0)
+    launchers = Launchers()
+    endings.add(launchers.close)
+    isolation = probe(layout, launchers, endings, copies=wanted_level == 0)
     if wanted_level == 1 and isolation.level < 1:
         raise CheckError(f"isolation level 1 was asked for and can't be had: {isolation.why}")
-    pool = Pool(Starter(target, layout, isolation, base, host), base=base, shared=shared)
+    starter = Starter(target, layout, isolation, launchers, base, host, on_ready=on_ready)
+    pool = Pool(starter, base=base, shared=shared, workers=jobs or processors())
     endings.add(pool.close)
     return Opened(
         pool,
@@ -80,6 +87,12 @@ def open_pool(
         isolation.level,
         isolation.common_randomness,
     )
+
+
+def processors() -> int:
+    """How many processors this process may use, two at least: who waits for one start can begin another."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(2, usable)
 
 
 def absolute(text: str, directory: Path) -> Path:

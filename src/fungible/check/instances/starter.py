@@ -16,7 +16,7 @@ from fungible.check.http.client import Address, Connection, Request, send
 from fungible.check.instances.ports import is_listened_at, reserved_port
 from fungible.check.instances.workers import Workers, workers_of
 from fungible.check.isolation.disk_process import tail
-from fungible.check.isolation.disks import HUNG, Disk, Isolation, Layout, Process
+from fungible.check.isolation.disks import HUNG, Disk, Isolation, Launchers, Layout, Process
 from fungible.check.model import Answer, Target
 
 SETUP_SECONDS = 600.0
@@ -30,6 +30,8 @@ _FOREIGN_SECONDS = 1.0
 Another program may have taken the port, and the instance be about to end because of that. But where a start command asks
 a daemon for a container, it is the daemon that listens.
 """
+_LONGEST_PAUSE_S = 0.03
+"""Between two looks whether an instance is ready: each costs a fraction of a millisecond, each start may wait so long."""
 _PORT_TAKEN = re.compile(
     r"address (?:is )?already in use|EADDRINUSE|port \S+ is (?:already )?(?:in use|taken)", re.IGNORECASE
 )
@@ -163,13 +165,25 @@ def filled(text: str, port: int, directory: str) -> str:
 class Starter:
     """Knows how to bring up one more instance of a target."""
 
-    def __init__(self, target: Target, layout: Layout, isolation: Isolation, base: Path, host: str) -> None:
+    def __init__(
+        self,
+        target: Target,
+        layout: Layout,
+        isolation: Isolation,
+        launchers: Launchers,
+        base: Path,
+        host: str,
+        *,
+        on_ready: Callable[[float], None] = lambda seconds: None,
+    ) -> None:
         self.target = target
         self.isolation = isolation
         self.host = host
         self.started = 0
         self.cancelled = threading.Event()
+        self._on_ready = on_ready
         self._layout = layout
+        self._launchers = launchers
         self._base = base
         self._lock = threading.Lock()
 
@@ -180,7 +194,14 @@ class Starter:
             number = self.started
         base = self._base / f"disk-{number}"
         base.mkdir()
-        return Disk(self._layout, self.isolation, base, shared_at=shared_at, wanted=lambda: not self.cancelled.is_set())
+        return Disk(
+            self._layout,
+            self.isolation,
+            base,
+            self._launchers,
+            shared_at=shared_at,
+            wanted=lambda: not self.cancelled.is_set(),
+        )
 
     def start(
         self,
@@ -196,7 +217,7 @@ class Starter:
         Raises:
             StartError: a command failed, or the instance never got ready; with the end of its log.
         """
-        attempt = 0
+        attempt, began = 0, time.monotonic()
         while True:
             attempt += 1
             with reserved_port() as port:
@@ -210,6 +231,7 @@ class Starter:
             if first:
                 # What an application writes while it starts, every instance writes: no evidence of anything.
                 disk.mark()
+            self._on_ready(time.monotonic() - began)
             return instance
 
     def _start_at(
@@ -269,7 +291,7 @@ class Starter:
                 if process.alive() and (process.listens_at(port) is not False or now > foreign_until):
                     return
             time.sleep(pause)
-            pause = min(pause * 1.3, 0.1)
+            pause = min(pause * 1.3, _LONGEST_PAUSE_S)
         raise StartError(_unready_words(command, instance, ready.path, ready.timeout, answer))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from fungible.check.errors import CheckError, StartError
 from fungible.check.isolation.disk_copy import Mark, copy_tree, look
 from fungible.check.isolation.disk_environment import make_home, private_variables, real_home
-from fungible.check.isolation.disk_launcher import Launcher
+from fungible.check.isolation.disk_launcher import Launcher, Launchers
 from fungible.check.isolation.disk_mounts import Operation, View, hiding, mount_points, operations
 from fungible.check.isolation.disk_process import Process, tail
 from fungible.check.isolation.disk_sockets import listening_unix_sockets
@@ -71,6 +71,7 @@ class Disk:
 
     Args:
         base: Folder on the real disk for the files of this disk; best outside of the working directory.
+        launchers: Makes its launcher; to be closed after it.
         shared_at: What stands in for a shared path, by that path: a folder or file on the real disk. Level 1 only.
         wanted: Asked again and again while it is made.
     Raises:
@@ -83,6 +84,7 @@ class Disk:
         layout: Layout,
         isolation: Isolation,
         base: Path,
+        launchers: Launchers,
         *,
         shared_at: Mapping[Path, Path] | None = None,
         wanted: Callable[[], bool] = lambda: True,
@@ -99,7 +101,7 @@ class Disk:
         try:
             self._make_folders()
             plan = self._plan(layout, isolation, shared_at or {})
-            self._launcher = Launcher(plan, self._own / "launcher.log")
+            self._launcher = Launcher(launchers, plan, self._own / "launcher.log")
             self.mark()
         except BaseException:
             self.close()

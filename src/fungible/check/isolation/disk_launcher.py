@@ -1,6 +1,8 @@
-"""The checker's side of a launcher: starts it, has it start instances, ends it."""
+"""The checker's side of launchers: has one made for each disk, has it start instances, ends it."""
 
 import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,25 +18,93 @@ _PROGRAM = Path(__file__).with_name("launcher.py")
 _ANSWER_S = 20.0
 
 
+class Launchers:
+    """The program that launchers are copies of: started with the first disk, and again should it have been killed.
+
+    Methods may be called from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._program: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
+        self._closed = False
+
+    def fork(self, control: socket.socket, errors: int) -> None:
+        """Makes a launcher that listens to the other end of `control`, and prints its errors to `errors`.
+
+        Raises:
+            StartError: The program can't be started, or was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise StartError("stopped")
+            try:
+                for _ in range(2):
+                    if self._told([control.fileno(), errors]):
+                        return
+                    self._begin(errors)
+                if not self._told([control.fileno(), errors]):
+                    raise StartError("the program that isolates instances does not run")
+            except OSError as error:
+                raise StartError(f"the program that isolates instances can't be started: {error}") from error
+
+    def close(self) -> None:
+        """Ends the program; disks are closed before. Idempotent."""
+        with self._lock:
+            self._closed = True
+            self._end()
+
+    def _told(self, descriptors: list[int]) -> bool:
+        """Passes a disk's descriptors on; False where there is no program, or not any more."""
+        if self._orders is None:
+            return False
+        try:
+            send(self._orders, {}, descriptors)
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def _begin(self, errors: int) -> None:
+        self._end()
+        self._orders, theirs = socket.socketpair()
+        self._orders.settimeout(_ANSWER_S)
+        with theirs:
+            self._program = _spawn(theirs, errors)
+
+    def _end(self) -> None:
+        if self._orders is not None:
+            self._orders.close()
+            self._orders = None
+        if self._program is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._program.wait(timeout=_ANSWER_S)
+            self._program.kill()
+            self._program.wait()
+            self._program = None
+
+
 class Launcher:
-    """One launcher, with what it made of its plan: `overlaid` paths, and why others `failed`.
+    """The launcher of one disk, with what it made of its plan: `overlaid` paths, and why others `failed`.
 
     Raises:
         StartError: It can't do what the plan says must be.
     """
 
-    def __init__(self, plan: Message, errors: Path) -> None:
+    def __init__(self, launchers: Launchers, plan: Message, errors: Path) -> None:
         self._lock = threading.Lock()
         self._errors = errors
+        self._keeper = 0
         self._control, theirs = socket.socketpair()
         self._control.settimeout(_ANSWER_S)
         try:
             with theirs, errors.open("wb") as stderr:
-                self._program = _spawn(theirs, stderr.fileno())
+                launchers.fork(theirs, stderr.fileno())
             ready = self._first_answer(plan)
         except BaseException:
             self.close()
             raise
+        self._keeper = ready["keeper"]
         self.overlaid = tuple(Path(path) for path in ready["overlaid"])
         self.failed: dict[str, str] = ready["failed"]
         self.as_user: bool = ready["as_user"]
@@ -73,15 +143,20 @@ class Launcher:
         """Ends it and all that it started; they are dead when this returns."""
         with self._lock, contextlib.suppress(OSError):
             self._control.shutdown(socket.SHUT_WR)
-            # It answers no more, but its end of the line closes when the last of it has ended.
-            while self._control.recv(4096):
-                pass
+            if not self._has_ended() and self._keeper:
+                # It holds its end of the line, so the number is still its own; what it started dies with it.
+                os.kill(self._keeper, signal.SIGKILL)
+                self._has_ended()
         self._control.close()
-        if program := getattr(self, "_program", None):
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                program.wait(timeout=_ANSWER_S)
-            program.kill()
-            program.wait()
+
+    def _has_ended(self) -> bool:
+        """Waits for its end of the line to close, which is when the last of it has ended; False after a while."""
+        try:
+            while self._control.recv(4096):
+                pass  # It answers no more.
+        except TimeoutError:
+            return False
+        return True
 
     def _first_answer(self, plan: Message) -> Message:
         try:
@@ -102,7 +177,10 @@ class Launcher:
 
 
 def _spawn(channel: socket.socket, stderr: int) -> subprocess.Popen[bytes]:
-    """Starts the program; in a session of its own, so that Ctrl-C is the checker's alone."""
+    """Starts the program; in a session of its own, so that Ctrl-C is the checker's alone.
+
+    What it can't print to the log of a disk goes to that of the first one.
+    """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_PROGRAM), str(channel.fileno())],
         stdin=subprocess.DEVNULL,

@@ -12,10 +12,11 @@ from pathlib import Path
 from fungible.check.errors import StartError
 from fungible.check.isolation.disk import HUNG, TEMPORARY, Disk, Isolation, Layout, Written
 from fungible.check.isolation.disk_environment import real_home
+from fungible.check.isolation.disk_launcher import Launchers
 from fungible.check.isolation.disk_process import Process
 from fungible.check.stopping import Endings
 
-__all__ = ["HUNG", "Disk", "Isolation", "Layout", "Process", "Written", "probe"]
+__all__ = ["HUNG", "Disk", "Isolation", "Launchers", "Layout", "Process", "Written", "probe"]
 
 _DRAW = "import os; print(os.urandom(16).hex())"
 _PROBE_S = 20.0
@@ -28,11 +29,12 @@ _FORBIDDING = {
 """Settings of the kernel that keep ordinary users from making namespaces."""
 
 
-def probe(layout: Layout, endings: Endings, *, copies: bool = False) -> Isolation:
+def probe(layout: Layout, launchers: Launchers, endings: Endings, *, copies: bool = False) -> Isolation:
     """Finds out how far instances can be kept apart here, by trying.
 
     Args:
         layout: What the instances are to see.
+        launchers: Makes the launchers of the disks that are tried.
         endings: Gets what ends an attempt.
         copies: Only copies are wanted (level 0), whatever else is possible.
 
@@ -44,10 +46,10 @@ def probe(layout: Layout, endings: Endings, *, copies: bool = False) -> Isolatio
         # A fresh /proc, which a PID namespace needs, is not to be had in most containers.
         for pid_namespace in (True, False) if reason is None else ():
             try:
-                return _in_place(layout, Path(folder), endings, pid_namespace=pid_namespace)
+                return _in_place(layout, Path(folder), launchers, endings, pid_namespace=pid_namespace)
             except StartError as error:
                 reason = f"{error}{_hint()}"
-        return _by_copies(layout, Path(folder), endings, reason or "")
+        return _by_copies(layout, Path(folder), launchers, endings, reason or "")
 
 
 def _not_in_place(layout: Layout) -> str | None:
@@ -83,14 +85,16 @@ def _is_alien(path: Path) -> bool:
     return status.st_uid == os.geteuid() and status.st_gid != os.getegid()
 
 
-def _in_place(layout: Layout, folder: Path, endings: Endings, *, pid_namespace: bool) -> Isolation:
+def _in_place(
+    layout: Layout, folder: Path, launchers: Launchers, endings: Endings, *, pid_namespace: bool
+) -> Isolation:
     """Level 1.
 
     Raises:
         StartError: It is not possible here.
     """
     attempt = Isolation(level=1, why="", common_randomness=False, pid_namespace=pid_namespace)
-    with closing(Disk(layout, attempt, folder / "attempt")) as disk:
+    with closing(Disk(layout, attempt, folder / "attempt", launchers)) as disk:
         endings.add(disk.close)
         _try_writing(disk, layout)
         return Isolation(
@@ -135,13 +139,13 @@ def _what_is_not(disk: Disk) -> list[str]:
     ]
 
 
-def _by_copies(layout: Layout, folder: Path, endings: Endings, reason: str) -> Isolation:
+def _by_copies(layout: Layout, folder: Path, launchers: Launchers, endings: Endings, reason: str) -> Isolation:
     """Level 0."""
     (folder / "empty").mkdir()
     alike = False
     if sys.platform == "linux":
         attempt = Isolation(level=0, why="", common_randomness=False)
-        with closing(Disk(Layout(folder / "empty"), attempt, folder / "copy")) as disk:
+        with closing(Disk(Layout(folder / "empty"), attempt, folder / "copy", launchers)) as disk:
             endings.add(disk.close)
             alike = _can_draw_alike(disk, folder)
     words = f"each instance runs in a copy of {layout.working}, with a HOME and TMPDIR of its own; other paths are common to all"

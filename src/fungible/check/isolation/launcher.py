@@ -1,12 +1,14 @@
-"""Stand-alone program that gives one disk its private view and is the parent of all that runs on it.
+"""Stand-alone program whose copies give each disk its private view, and are the parents of all that runs on it.
 
-Run as `python -I -S launcher.py FD`, where FD is one end of a socket pair; the first message is the plan. Nothing of
-Fungible's package is imported, as starting takes longer with every import, and it is started for every disk.
+Run as `python -I -S launcher.py FD`, once for a check; FD is one end of a socket pair. For each message that comes
+with the descriptors of a disk (one end of a socket pair of its own, and where errors go) it forks a launcher: a fork
+takes a millisecond, where an interpreter takes many to start. This process does nothing else, and has one thread.
+Nothing of Fungible's package is imported, as every fork would carry it.
 
-The process that is started here, the keeper, makes the mounts and then waits. With a PID namespace its child, the
+The fork, the keeper, reads the plan of its disk, makes the mounts and then waits. With a PID namespace its child, the
 first process of that namespace, serves the checker's requests: when it ends, the kernel kills all that runs in there.
 Without one the keeper serves. Whichever of the checker, the keeper and the server is killed, the others notice the
-end of a socket or a pipe, and nothing stays.
+end of a socket or a pipe, and nothing stays. Launchers outlive the program that they are copies of.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
 import sys
 from _socket import socket
 
@@ -23,7 +26,7 @@ if TYPE_CHECKING or __package__:
     from fungible.check.isolation.launcher_files import remove_below
     from fungible.check.isolation.launcher_kernel import adopt_orphans, die_with_parent, leave_shared_mounts, mount_proc
     from fungible.check.isolation.launcher_mounts import MountError, make_mounts
-    from fungible.check.isolation.launcher_parent import Parent, kill_descendants, own_number, reap, wake_on_child_exit
+    from fungible.check.isolation.launcher_parent import Parent, kill_descendants, reap, wake_on_child_exit
 else:
     # At the end: no file of ours may stand in for a module of the standard library.
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))
@@ -31,7 +34,7 @@ else:
     from launcher_files import remove_below
     from launcher_kernel import adopt_orphans, die_with_parent, leave_shared_mounts, mount_proc
     from launcher_mounts import MountError, make_mounts
-    from launcher_parent import Parent, kill_descendants, own_number, reap, wake_on_child_exit
+    from launcher_parent import Parent, kill_descendants, reap, wake_on_child_exit
 
 if TYPE_CHECKING:
     from typing import NoReturn
@@ -40,9 +43,51 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
+    """Forks a launcher for each disk, until the checker closes its end, or dies."""
+    orders = socket(fileno=int(sys.argv[1]))
+    os.set_inheritable(orders.fileno(), False)
+    # Launchers that have ended are waited for by nobody: the checker knows from their sockets.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while True:
+        request, descriptors = receive(orders)
+        if request is None:
+            break
+        _launch(orders, *descriptors)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()  # Whoever waits for this process waits for all of them.
+
+
+def _launch(orders: socket, control: int, errors: int) -> None:
+    """Forks the launcher of one disk; the checker hears of it over `control`."""
+    ours = socket(fileno=control)
+    try:
+        if os.fork() == 0:
+            _become_launcher(orders, ours, errors)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            send(ours, {"error": f"a process for a disk: {_in_words(error)}"})
+    finally:
+        ours.close()
+        os.close(errors)
+
+
+def _become_launcher(orders: socket, control: socket, errors: int) -> NoReturn:
+    """This process is a copy: it gives up what is the original's, and keeps one disk to its end."""
+    try:
+        orders.close()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(errors, 2)
+        os.close(errors)
+        _keep_as_planned(control)
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+    finally:
+        os._exit(0)
+
+
+def _keep_as_planned(control: socket) -> None:
     """Keeps one disk until the checker closes its end, or dies."""
-    control = socket(fileno=int(sys.argv[1]))
-    os.set_inheritable(control.fileno(), False)
     plan, _ = receive(control)
     if plan is None:
         return
@@ -65,7 +110,7 @@ def _in_words(error: OSError | MountError) -> str:
 
 def _keep(control: socket, plan: Message) -> None:
     """Sets up what the plan asks for, serves, and returns when all that ran here is dead."""
-    ready: Message = {"overlaid": [], "failed": {}, "as_user": False}
+    ready: Message = {"keeper": os.getpid(), "overlaid": [], "failed": {}, "as_user": False}
     if plan["private_mounts"]:
         # Opened while it is still the /proc that the checker sees.
         host_proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY)
@@ -104,7 +149,7 @@ def _serve(control: socket, life: int, host_proc: int, ready: Message, *, only_m
     poll = select.poll()
     for descriptor in (control.fileno(), life, wake):
         poll.register(descriptor, select.POLLIN)
-    send(control, {"pid": own_number(host_proc), **ready})
+    send(control, ready)
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == wake:

@@ -1,7 +1,7 @@
 """Messages with file descriptors over a stream socket: how the checker and its launchers talk.
 
 Both sides import this file, the launcher without the package around it: it imports the standard library only, and
-little of that, since a launcher is started for every disk.
+little of that, since a launcher is forked for every disk.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def send(channel: socket, message: Message, descriptors: Sequence[int] = ()) -> 
     Raises:
         OSError: The other side has gone, or did not read in time.
     """
-    # marshal and not json: the same Python is at both ends, and json with what it imports would be a fifth of a
-    # launcher's start-up.
+    # marshal and not json: the same Python is at both ends, and json with what it imports would be a fifth of the
+    # program's start-up.
     body = marshal.dumps(message)
     data = len(body).to_bytes(_LENGTH_BYTES, "big") + body
     rights = b"".join(fd.to_bytes(_FD_BYTES, sys.byteorder) for fd in descriptors)

@@ -19,10 +19,12 @@ if TYPE_CHECKING or __package__:
     from fungible.check.isolation.launcher_channel import receive, send
     from fungible.check.isolation.launcher_kernel import adopt_orphans, die_with_parent
     from fungible.check.isolation.launcher_processes import descendants, server_of
+    from fungible.check.isolation.launcher_randomness import Draws
 else:
     from launcher_channel import receive, send
     from launcher_kernel import adopt_orphans, die_with_parent
     from launcher_processes import descendants, server_of
+    from launcher_randomness import Draws
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from fungible.check.isolation.launcher_channel import Message
-    from fungible.check.isolation.launcher_randomness import Draws
 
 _KILL_S = 5.0
 _KILL_POLL_S = 0.001
@@ -72,7 +73,7 @@ class Parent:
 
     def _start(self, request: Message, log: int) -> None:
         if request["common_randomness"]:
-            self._draws = _new_draws()
+            self._draws = Draws()
         ours, theirs = socketpair(AF_UNIX, SOCK_STREAM)
         parent = os.getpid()
         self._main = os.fork()
@@ -124,15 +125,6 @@ class Parent:
         if process == self._main:
             with contextlib.suppress(OSError):
                 send(self._channel, {"exited": os.waitstatus_to_exitcode(status)})
-
-
-def _new_draws() -> Draws:
-    """Imported here: few instances need it, and all would wait for it."""
-    if TYPE_CHECKING or __package__:
-        from fungible.check.isolation.launcher_randomness import Draws
-    else:
-        from launcher_randomness import Draws
-    return Draws()
 
 
 def _become(request: Message, log: int, told: socket, parent: int, host_proc: int, draws: Draws | None) -> NoReturn:

@@ -1,12 +1,13 @@
-"""What the check is doing, live on a terminal; silent everywhere else."""
+"""What the check is doing, what the time goes to, and how long it will take: one line, renewed on a terminal."""
 
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -14,15 +15,16 @@ from rich.text import Text
 from fungible.check.model import Finding
 from fungible.check.report.words import count, duration, one_line
 
-_STYLE = {"BREAKING": "red", "HIGH": "yellow", "MEDIUM": "cyan"}
-_FINDINGS_SHOWN = 5
+_WORDS = {"prepare": "preparing", "explore": "looking for flows"}
+_EVERY_S = 15.0
+"""How often a line comes where there is no terminal, such as in the log of a CI server."""
 
 
 class Progress:
-    """A live region with the phases, what was found so far and the time; it goes away when the report comes.
+    """One line with the phase, the starts and what they take, the time, and how long it will about be.
 
-    Nothing here may end a check: what goes wrong with the terminal is swallowed, and the terminal is put back on
-    every way out. Without a terminal all calls do nothing.
+    On a terminal it is renewed, and goes away when the report comes; elsewhere it is printed now and then. Nothing here
+    may end a check: what goes wrong with the terminal is swallowed, and the terminal is put back on every way out.
     """
 
     def __init__(self, console: Console | None, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -31,34 +33,40 @@ class Progress:
         self._began = now()
         self._live: Live | None = None
         self._spinner = Spinner("dots")
-        self._finished: list[tuple[str, float]] = []
-        self._phase: tuple[str, str, float] | None = None
-        self._steps = (0, 0)
+        self._phase = ("", "")
         self._starts = 0
+        self._ready: list[float] = []
+        self._expected: tuple[float, int] | None = None
         self._found: list[Finding] = []
-        self._note = ""
+        self._over = threading.Event()
 
     def __enter__(self) -> Self:
         self._began = self._now()
         console = self._console
-        if console is None or not console.is_terminal or console.is_dumb_terminal:
+        if console is None:
             return self
-        if not console.encoding.startswith("utf"):
-            # What can't be encoded would fail in rich's own thread, where nobody catches it.
-            return self
-        live = Live(console=console, get_renderable=self._shown, refresh_per_second=8, transient=True)
-        try:
-            live.start()
-        except Exception:
-            with suppress(Exception):
-                live.stop()
+        # What can't be encoded would fail in rich's own thread, where nobody catches it.
+        if console.is_terminal and not console.is_dumb_terminal and console.encoding.startswith("utf"):
+            live = Live(console=console, get_renderable=self._shown, refresh_per_second=8, transient=True)
+            try:
+                live.start()
+            except Exception:
+                with suppress(Exception):
+                    live.stop()
+            else:
+                self._live = live
         else:
-            self._live = live
+            threading.Thread(target=self._print_now_and_then, daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.ends()
+
+    def ends(self) -> None:
+        """Shows nothing more. Idempotent."""
+        self._over.set()
         live, self._live = self._live, None
         if live is not None:
             # Also after KeyboardInterrupt: stopping shows the cursor again.
@@ -69,63 +77,77 @@ class Progress:
                     live.console.show_cursor(True)
 
     def phase(self, name: str, detail: str = "") -> None:
-        """Ends the phase before and begins this one; the same name again only changes the detail."""
-        now = self._now()
-        if self._phase is not None and self._phase[0] == name:
-            self._phase = (name, detail, self._phase[2])
-            return
-        if self._phase is not None:
-            self._finished.append((self._phase[0], now - self._phase[2]))
-        self._phase, self._steps, self._note = (name, detail, now), (0, 0), ""
-
-    def step(self, done: int, total: int) -> None:
-        """How much of the phase is done; a total of 0 means that nobody knows."""
-        self._steps = (done, total)
+        """Begins a phase."""
+        first = not self._phase[0]
+        self._phase = (name, detail)
+        if first:
+            self._print()
 
     def started(self, number: int = 1) -> None:
         """Counts instances that were started."""
         self._starts += number
 
+    def ready(self, seconds: float) -> None:
+        """An instance took so long to start."""
+        self._ready.append(seconds)
+
+    def expects(self, starts: float) -> None:
+        """About so many more instances will be started."""
+        self._expected = (starts, self._starts)
+
     def found(self, finding: Finding) -> None:
-        """Shows a finding."""
+        """Counts a finding, and names it."""
         self._found.append(finding)
+        self._print()
 
     def note(self, text: str) -> None:
-        """Shows one line under the phase, until the next note or phase."""
-        self._note = text
+        """Nothing is shown of it: the report has all notes."""
+
+    def line(self) -> str:
+        """`scatter shop: 12 starts of 4.1 s, 49 s so far, about 1 min 10 s more; 1 finding (session at step view)`."""
+        name, detail = self._phase
+        mean = sum(self._ready) / len(self._ready) if self._ready else 0.0
+        each = f" of {duration(mean)}" if self._ready else ""
+        elapsed = self._now() - self._began
+        left = self._left(elapsed)
+        parts = [
+            f"{count(self._starts, 'start')}{each}" if self._starts else "",
+            f"{duration(elapsed)} so far" if elapsed >= 1 else "",
+            f"about {duration(left)} more" if left is not None else "",
+        ]
+        doing = " ".join(part for part in (_WORDS.get(name, name), detail) if part)
+        cost = ", ".join(part for part in parts if part)
+        found = ""
+        if self._found:
+            last = self._found[-1]
+            found = f"{count(len(self._found), 'finding')} (last: {last.kind} at step {last.step})"
+        said = ": ".join(part for part in (doing, cost) if part)
+        return one_line("; ".join(part for part in (said, found) if part))
+
+    def _left(self, elapsed: float) -> float | None:
+        """About how many seconds are left, from what a start has cost until now with all that is done between them."""
+        if self._expected is None or not self._ready:
+            return None
+        expected, then = self._expected
+        starts_left = max(0.0, expected - (self._starts - then))
+        return starts_left * elapsed / max(1, len(self._ready))
 
     def _shown(self) -> RenderableType:
         # Called from rich's own thread, where an error would be printed over the display.
-        try:
-            return self._region()
-        except Exception:
-            return Text("")
+        with suppress(Exception):
+            frame = str(self._spinner.render(self._now()))
+            return Text(f"{frame} {self.line()}", no_wrap=True, overflow="ellipsis")
+        return Text("")
 
-    def _region(self) -> RenderableType:
-        now = self._now()
-        rows: list[RenderableType] = [
-            Text(f"✓ {one_line(name)}  {duration(seconds)}", style="green", no_wrap=True, overflow="ellipsis")
-            for name, seconds in tuple(self._finished)
-        ]
-        if self._phase is not None:
-            self._spinner.update(text=self._current(self._phase))
-            rows.append(self._spinner)
-        if self._note:
-            rows.append(Text(f"  {one_line(self._note)}", style="dim", no_wrap=True, overflow="ellipsis"))
-        found = tuple(self._found)
-        for finding in found[-_FINDINGS_SHOWN:]:
-            line = Text(f"✗ {finding.severity}", style=_STYLE[finding.severity], no_wrap=True, overflow="ellipsis")
-            rows.append(line.append(f"  {finding.kind} at step {one_line(finding.step)}", style="default"))
-        started = f"{count(self._starts, 'instance')} started" if self._starts else ""
-        parts = [duration(now - self._began), started, count(len(found), "finding")]
-        rows.append(Text("  ".join(part for part in parts if part), style="dim"))
-        return Group(*rows)
+    def _print_now_and_then(self) -> None:
+        while not self._over.wait(_EVERY_S):
+            self._print()
 
-    def _current(self, phase: tuple[str, str, float]) -> Text:
-        done, total = self._steps
-        text = Text(one_line(phase[0]), style="bold", no_wrap=True, overflow="ellipsis")
-        if total:
-            text.append(f"  {done}/{total}", style="not bold cyan")
-        if phase[1]:
-            text.append(f"  {one_line(phase[1])}", style="not bold dim")
-        return text
+    def _print(self) -> None:
+        """A line where there is no terminal to renew one on."""
+        if self._live is None and self._console is not None and not self._over.is_set():
+            with suppress(Exception):
+                line = self.line().encode(self._console.encoding, "backslashreplace").decode(self._console.encoding)
+                self._console.print(
+                    f"fungible check: {line}", markup=False, highlight=False, emoji=False, soft_wrap=True
+                )

@@ -53,6 +53,8 @@ class Subject:
     """Requests of which it could not be seen, nor said, which worker of its instance answered."""
     unsteady: list[str] = field(default_factory=list[str])
     """What one instance answered now so, now so, in sequences that are not the flow itself."""
+    suspect: str = ""
+    """The step whose departure is being looked into, and is no finding yet."""
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()

@@ -137,10 +137,12 @@ class Explorer:
             self._subject.glue.join([move.step.id for move in moves[: found.at + 1]])
             return
         seen.add(step)
+        self._subject.suspect = step
         moves, found, ground = self._without_kill(moves, found, ground)
         witness = Shrinker(self._subject, moves, found.at).shrink((ground, found))
         if self._is_noise(witness, found, ground):
             seen.discard(step)
+            self._subject.suspect = ""
             return
         witness = with_writer(self._subject, witness)
         diagnosis = Diagnosing(self._subject, witness).kind()
@@ -153,6 +155,7 @@ class Explorer:
             fault.in_one = self._in_one(witness)
             self.found.append(fault)
             self._on_found(fault)
+        self._subject.suspect = ""
         self._neutralise(fault)
 
     def _in_one(self, witness: Witness) -> Break | None:
