@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.reserve import Reserve
 from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
 from fungible.check.isolation.disks import Layout, probe
@@ -18,9 +19,10 @@ _STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv",
 
 @dataclass(frozen=True)
 class Opened:
-    """Instances to be had. `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
+    """Instances to be had. `reserve` keeps those that we started; `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
 
     pool: Pool | RunningPool
+    reserve: Reserve | None = None
     reset: Callable[[], None] | None = None
     isolation: str = "instances that were running already"
     level: int = -1
@@ -74,6 +76,7 @@ def open_pool(
     endings.add(pool.close)
     return Opened(
         pool,
+        Reserve(pool),
         outside.reset if target.reset else None,
         f"level {isolation.level}: {isolation.why}",
         isolation.level,

@@ -30,6 +30,8 @@ class Move:
     step: Step
     slot: int = 0
     aside: bool = False
+    earlier: bool = False
+    """A request of a visitor who came before: it makes the instance one that has served, and is not judged."""
     kill_after: bool = False
     wait_before_s: float = 0
     with_next: bool = False

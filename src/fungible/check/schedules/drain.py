@@ -12,7 +12,7 @@ from fungible.check.instances.starter import Instance
 from fungible.check.model import Answer, Step
 from fungible.check.runs.runner import Move, Outcome, Runner
 from fungible.check.runs.subject import Subject
-from fungible.check.runs.world import World
+from fungible.check.runs.world import Mode
 
 _AT_ONCE = 6
 _GRACE_S = 10.0
@@ -73,15 +73,15 @@ def _once(subject: Subject, at: int) -> tuple[int, int, Answer, Outcome]:
     """One instance, several requests under way, SIGTERM: how many of the accepted ones were lost."""
     subject.counts.runs += 1
     subject.on_run()
-    with World(subject.pool, 1) as world:
-        trace = Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(
-            [Move(step) for step in subject.flow.steps[: at + 1]]
-        )
+    moves = [Move(step) for step in subject.flow.steps[: at + 1]]
+    with subject.world(moves, Mode(), used=subject.lends(moves, Mode())) as world:
+        trace = Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(moves)
         outcome = trace.outcomes[-1]
         if outcome.request is None or outcome.answer.error is not None:
             return 0, 0, outcome.answer, outcome
         instance = world.instance(0)
         answers = _interrupted(instance, outcome.request, outcome.answer.seconds)
+        world.spend(instance)
         lost = [answer for answer in answers if answer.error is not None or answer.status >= 500]
         return len(lost), len(answers), (lost or answers or [outcome.answer])[0], outcome
 

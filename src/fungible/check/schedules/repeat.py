@@ -44,11 +44,15 @@ def _worth_repeating(subject: Subject, at: int, step: Step) -> bool:
 
 
 def _doubled(subject: Subject, candidates: Sequence[int], slots: int) -> list[Doubled]:
-    trace = subject.run(_moves(subject, candidates, slots))
+    moves = _moves(subject, candidates, slots)
+    used = subject.lends(moves)
+    trace = subject.run(moves, used=used)
     if _break(subject, trace) is None and not _second_identities(subject, trace):
         return []
+    if used:
+        trace = subject.run(moves)
     # What varies on one instance is learned once more, before anything is blamed on a repetition.
-    subject.baseline.learn(subject.control(subject.moves))
+    subject.learn(subject.baseline)
     if _break(subject, trace) is None and not _second_identities(subject, trace):
         return []
     first = trace if len(candidates) == 1 else None

@@ -7,6 +7,7 @@ Where nothing decides, the kind is `in-process-data`, with what was seen as evid
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -68,12 +69,16 @@ class Diagnosing:
     def _heals(self, mode: Mode, moves: tuple[Move, ...] | None = None) -> bool:
         """True where the witness no longer breaks."""
         moves = self._witness.moves if moves is None else moves
-        return self._witness.ground.first_break(self._subject.run(moves, mode)) is None
+        trace = self._subject.run(moves, mode, used=self._lends(moves, mode))
+        return self._witness.ground.first_break(trace) is None
+
+    def _lends(self, moves: Sequence[Move], mode: Mode) -> bool:
+        return not any(move.earlier for move in moves) and self._subject.lends(moves, mode)
 
     def _warmed(self) -> Kind | None:
         """A cold instance answers right, one that has read before does not: it keeps a copy."""
         earlier = [move for move in self._witness.moves[:-1] if move.slot == self._witness.last.slot]
-        if not self._witness.warmed or not all(move.step.safe for move in earlier):
+        if not self._witness.warmed or not all(move.step.safe or move.earlier for move in earlier):
             return None
         if self._is_limit():
             return None
@@ -201,7 +206,7 @@ class Diagnosing:
             return False
         moves = list(alone(self._witness.moves))
         moves[-1] = replace(moves[-1], step=_stripped(moves[-1].step))
-        trace = self._subject.run(moves)
+        trace = self._subject.run(moves, used=self._lends(moves, self._mode))
         answer = trace.outcomes[-1].answer
         if (answer.status, _where(answer), answer.media_type) != (
             broken.answer.status,
@@ -244,7 +249,13 @@ class Diagnosing:
     def _carries_something(self) -> bool:
         """The last request sends something that an earlier answer gave: without that no key of the server matters."""
         broken = self._witness.found.outcome
-        return bool(needs(broken.move.step) - {"host", "run"}) or bool(self._issued_credentials(broken))
+        if self._issued_credentials(broken):
+            return True
+        # An identifier in a path is looked up, not verified, unless it carries its own proof.
+        step, values = broken.move.step, self._witness.found.trace.values
+        elsewhere = needs(msgspec.structs.replace(step, path="/"))
+        signed = {name for name in needs(step) if signed_form(values.get(name, "")) is not None}
+        return bool((elsewhere | signed) - {"host", "run"})
 
     def _signed_credential(self) -> str | None:
         """`the cookie session is signed by itsdangerous`, where the last request carries such a thing."""
