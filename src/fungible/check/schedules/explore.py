@@ -79,14 +79,15 @@ class Explorer:
         """Reads on one instance that has read the same before, writes on another."""
         moves = warming(self._subject)
         ground: Ground | None = None
-        if any(move.aside for move in moves):
-            ground = self._subject.ground_for(moves, used=self._subject.lends(moves, Mode()))
-            self._subject.learn(ground)
 
         def placed(glue: Glue) -> Sequence[Move]:
             return apart_by_safety(moves, glue)
 
-        self._explore("warm", placed, ground)
+        if slots_of(placed(self._subject.glue)) > 1:
+            if any(move.aside for move in moves):
+                ground = self._subject.ground_for(moves, used=self._subject.lends(moves, Mode()))
+                self._subject.learn(ground)
+            self._explore("warm", placed, ground)
         self._after_others()
 
     def _after_others(self) -> None:

@@ -83,7 +83,9 @@ class Diagnosing:
         if self._is_limit():
             return None
         self._evidence.append(
-            "an instance that had not read it before gives the right answer; one that had, gives the old one"
+            "an instance that had served nobody gives the right answer; one that had served another visitor goes by what it learned then"
+            if any(move.earlier for move in earlier)
+            else "an instance that had not read it before gives the right answer; one that had, gives the old one"
         )
         return "cache"
 

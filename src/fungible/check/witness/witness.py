@@ -72,7 +72,7 @@ class Shrinker:
         return self._used and self._subject.lends(moves, self._mode)
 
     def _shrunk(self, fallback: tuple[Ground, Break]) -> Witness | None:
-        found = self._simple()
+        found = self._simple(fallback)
         if found is None:
             placed, best = self._place()
             if best is None:
@@ -86,23 +86,24 @@ class Shrinker:
         crash = any(move.kill_after for move in placed)
         warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
         look = Look(placed[writer if writer is not None else -1].step, placed[-1].slot)
-        before = 1
-        if best is not fallback and self._lends(placed):
+        before, used = 1, self._lends(placed)
+        if best is not fallback and used:
             confirmed = self._fresh(placed, look)
             if confirmed is None:
                 return None
             best, before = confirmed, 2
-        broke, passed = self._confirm(placed, best[0], look, before)
+        broke, passed = self._confirm(placed, best[0], look, before, used)
         return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
-    def _simple(self) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
+    def _simple(self, fallback: tuple[Ground, Break]) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
         """The most likely answer first: the latest write and the move that breaks, each on an instance of its own."""
         if any(move.kill_after or move.aside or move.earlier for move in self._moves):
             return None
         placed = apart(self._moves, len(self._moves) - 1)
         for kept, writer in itertools.islice(_pairs(placed), 2):
             moves = [move for at, move in enumerate(placed) if at in kept]
-            found = self._try(moves)
+            # Where that is the very run that broke, it has been tried.
+            found = fallback if moves == self._moves else self._try(moves)
             if found is not None:
                 fewer, found = self._greedy(moves, found) if len(moves) > 2 else (moves, found)
                 return fewer, found, next((at for at, move in enumerate(fewer[:-1]) if move is placed[writer]), None)
@@ -113,8 +114,10 @@ class Shrinker:
         crash = any(move.kill_after for move in self._moves)
         last = len(self._moves) - 1
         warmed = [replace(move, slot=1 if move.slot == self._moves[-1].slot else 0) for move in self._moves]
+        if self._earlier:
+            return self._moves, None  # each try would have to serve the others first
         ways = [self._moves] if crash else [apart(self._moves, last), warmed, self._moves]
-        if any(move.aside or move.earlier for move in self._moves):
+        if any(move.aside for move in self._moves):
             ways = ways[1:]
         for way in ways:
             found = self._try(way)
@@ -189,22 +192,27 @@ class Shrinker:
         found = ground.first_break(trace)
         return (ground, found) if found is not None and found.at == len(moves) - 1 else None
 
-    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look, before: int) -> tuple[int, int]:
+    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look, before: int, used: bool) -> tuple[int, int]:
         """How often the witness breaks and one instance passes, of three times each; the search has shown either `before`.
 
         Once it was shown on fresh instances, used ones may show it again; what they do not show, fresh ones are asked for.
         """
         crash = any(move.kill_after for move in moves)
-        last, used = len(moves) - 1, before > 1
+        last = len(moves) - 1
 
         def breaks(first: bool) -> bool:
-            look_now = look if first and not crash and not used else _no_look
-            if used and self._breaks_last(ground, self._subject.run(moves, self._mode, used=True), last):
+            # Where files are looked at, there must be none of others.
+            looks = first and not crash and before == 1
+            look_now = look if looks else _no_look
+            if used and not looks and self._breaks_last(ground, self._subject.run(moves, self._mode, used=True), last):
                 return True
             return self._breaks_last(ground, self._subject.run(moves, self._mode, look=look_now), last)
 
         def passes() -> bool:
-            if used and not self._breaks_last(ground, self._subject.control(moves, used=True), last):
+            # One instance alone is asked whether it is chance: for that, one that has served others will do.
+            if self._subject.reserve is not None and not self._breaks_last(
+                ground, self._subject.control(moves, used=True), last
+            ):
                 return True
             return not self._breaks_last(ground, self._subject.control(moves), last)
 
@@ -284,14 +292,13 @@ def _pairs(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
 
 
 def _pairs_after_others(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
-    """The latest writes with the last move, whose instance has served the same before, or else all that it has served."""
+    """The latest write and the last move, with all that the instance of either has served to others."""
     last = len(placed) - 1
-    served = [at for at in range(last) if placed[at].earlier and placed[at].slot == placed[last].slot]
-    same = {at for at in served if placed[at].step.id == placed[last].step.id}
-    writes = [at for at in reversed(range(last)) if not placed[at].earlier and not placed[at].step.safe]
-    for warm in (closure(placed, same), set(served)):
-        for writer in writes[:2]:
-            yield closure(placed, {writer, last} | warm), writer
+    writer = next((at for at in reversed(range(last)) if not placed[at].earlier and not placed[at].step.safe), None)
+    if writer is not None:
+        for slot in (placed[last].slot, placed[writer].slot):
+            served = {at for at in range(last) if placed[at].earlier and placed[at].slot == slot}
+            yield closure(placed, {writer, last} | served), writer
 
 
 def _likely_writer(moves: Sequence[Move]) -> int | None:
