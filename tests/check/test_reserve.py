@@ -1,10 +1,15 @@
 """Instances that serve several runs: which are lent and kept, and what must mark a run before it may have them."""
 
+import contextlib
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 from fungible.check.instances.pool import Kit
+from fungible.check.instances.pool import Pool as FreshPool
 from fungible.check.instances.reserve import Reserve
 from fungible.check.model import Answer, Capture, Step
 from fungible.check.runs.marks import Marks, marks_of
@@ -77,6 +82,35 @@ def test_of_too_many_the_single_ones_are_ended_first() -> None:
     lent = kept.lend(3)
     assert lent is not None
     assert lent[1] == pair
+
+
+def test_runs_side_by_side_do_not_wait_for_a_start_that_the_other_one_took(tmp_path: Path) -> None:
+    started = threading.Barrier(2)
+
+    def start(disk: Any, number: int, **how: Any) -> Any:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            started.wait(0.2)
+        return SimpleNamespace(number=number, disk=disk, close=lambda: None)
+
+    starter = SimpleNamespace(
+        isolation=SimpleNamespace(level=0),
+        cancelled=threading.Event(),
+        start=start,
+        disk=lambda _: SimpleNamespace(close=lambda: None),
+    )
+    pool = FreshPool(cast(Any, starter), base=tmp_path, shared=())
+    kit = pool.open_world()
+
+    def two() -> list[int]:
+        return [pool.take(kit, more=1).number, pool.take(kit).number]
+
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            runs = [threads.submit(two) for _ in range(3)]
+            taken = [number for run in runs for number in run.result(30)]
+    finally:
+        pool.close()
+    assert len(set(taken)) == 6
 
 
 # --- marks ------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ class Kit:
     shared_at: dict[Path, Path]
     ready: deque[Instance] = field(default_factory=deque[Instance])
     coming: int = 0
+    waiting: int = 0
     directory: Path | None = None
     closed: bool = False
 
@@ -80,12 +81,18 @@ class Pool:
             StartError: it could not be started, or the pool is closed.
         """
         with self._condition:
-            self._ask(kit, max(0, 1 + more - len(kit.ready) - kit.coming))
-            while not kit.ready:
-                self._raise_error()
-                self.check_open()
-                self._condition.wait(0.2)
-            return kit.ready.popleft()
+            kit.waiting += 1
+            try:
+                self._ask(kit, max(0, kit.waiting + more - len(kit.ready) - kit.coming))
+                while not kit.ready:
+                    self._raise_error()
+                    self.check_open()
+                    # What was on its way may have gone to a run beside this one.
+                    self._ask(kit, max(0, kit.waiting - len(kit.ready) - kit.coming))
+                    self._condition.wait(0.2)
+                return kit.ready.popleft()
+            finally:
+                kit.waiting -= 1
 
     def expect(self, kit: Kit, count: int) -> None:
         """Begins starts for a kit, as many as will surely be taken soon."""
