@@ -204,7 +204,7 @@ class Runner:
             connection = Connection(instances[at].address, request, timeout_s=self._conditions.timeout_s)
             connection.open()
             try:
-                barrier.wait(10)
+                barrier.wait(self._conditions.timeout_s)
             except threading.BrokenBarrierError:
                 connection.close()
                 return
