@@ -92,11 +92,14 @@ def test_runs_side_by_side_do_not_wait_for_a_start_that_the_other_one_took(tmp_p
             started.wait(0.2)
         return SimpleNamespace(number=number, disk=disk, close=lambda: None)
 
+    def disk(shared_at: Any) -> Any:
+        return SimpleNamespace(close=lambda: None)
+
     starter = SimpleNamespace(
         isolation=SimpleNamespace(level=0),
         cancelled=threading.Event(),
         start=start,
-        disk=lambda _: SimpleNamespace(close=lambda: None),
+        disk=disk,
     )
     pool = FreshPool(cast(Any, starter), base=tmp_path, shared=())
     kit = pool.open_world()
