@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     lengths, rounds = (QUICK_LENGTHS, 1) if options.quick else (LENGTHS, ROUNDS)
     print(_machine())
-    cases = [*map(Case, lengths), Case(JUDGED, faulty=True)]
+    cases = [*map(Case, lengths), *(Case(length, faulty=True) for length in lengths)]
     if _MEMORY.is_dir():
         cases.append(Case(JUDGED, declared=False))
     runs: dict[Case, list[Run]] = {case: [] for case in cases}
@@ -158,7 +158,7 @@ def main(arguments: Sequence[str]) -> None:
             runs[case].append(measured(case))
             print(f" {runs[case][-1].cost.wall_s:.1f} s", file=sys.stderr)
     flows = {length: runs[Case(length)] for length in lengths}
-    for part in (_costs(flows), _growth(flows), _finding(runs), _verdicts(runs), _noise(runs)):
+    for part in (_starts(runs, lengths), _costs(flows), _growth(flows), _finding(runs), _verdicts(runs), _noise(runs)):
         print(f"\n{part}")
 
 
@@ -201,6 +201,15 @@ def _costs(flows: dict[int, list[Run]]) -> str:
         for name, measure in measures.items()
     ]
     return table(["median (range)", *(f"{length} steps" for length in flows)], rows)
+
+
+def _starts(runs: dict[Case, list[Run]], lengths: Sequence[int]) -> str:
+    """How many instances are started, by the length of the flow; counts do not depend on how busy the machine is."""
+    rows = [
+        [name, *(spread([float(run.report.starts) for run in runs[Case(length, faulty)]], 0) for length in lengths)]
+        for name, faulty in (("nothing to find", False), ("session in a dict", True))
+    ]
+    return table(["starts", *(f"{length} steps" for length in lengths)], rows)
 
 
 def _growth(flows: dict[int, list[Run]]) -> str:

@@ -70,6 +70,8 @@ def is_right(app, tmp_path):
 
 def is_faulty(app, tmp_path):
     """The flow passes on one instance as often as it is run, and breaks as it must when two take turns."""
+    if app.shows_on != "any":
+        return shows_on_such_instances_alone(app, tmp_path)
     with instances(app, tmp_path, count=2, mended=False) as both:
         for first in range(2):
             run_flow(steps_of(app), lambda step: both[0].url)
@@ -80,6 +82,20 @@ def is_faulty(app, tmp_path):
             else:
                 run_flow(steps_of(app), taking_turns(both, first))
         assert ends_in_order(both[0]) is ("drain" not in app.schedules)
+
+
+def shows_on_such_instances_alone(app, tmp_path):
+    """Two that take turns break either when they have served nothing, or only once they have served the flow to others."""
+    with instances(app, tmp_path, count=2, mended=False) as both:
+        for served in (False, True):
+            if served == (app.shows_on == "served"):
+                with pytest.raises(Broken) as broken:
+                    run_flow(steps_of(app), taking_turns(both, 0))
+                assert broken.value.step == app.step
+            else:
+                run_flow(steps_of(app), taking_turns(both, 0))
+            for one in both:
+                run_flow(steps_of(app), lambda step, url=one.url: url)
 
 
 def run_with_crashes(app, tmp_path, *, mended):

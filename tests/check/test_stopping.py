@@ -137,7 +137,7 @@ def test_what_begins_after_the_end_is_ended_at_once() -> None:
 
 def test_whoever_asks_a_closed_pool_for_an_instance_does_not_wait(tmp_path: Path) -> None:
     starter = SimpleNamespace(isolation=SimpleNamespace(level=0), cancelled=threading.Event())
-    pool = Pool(cast(Any, starter), base=tmp_path, shared=(), warm=0)
+    pool = Pool(cast(Any, starter), base=tmp_path, shared=())
     kit = pool.open_world()
     pool.close()
     with ThreadPoolExecutor(1) as executor, pytest.raises(StartError, match="stopped"):

@@ -185,7 +185,8 @@ class Check:
         """Flows that only a running instance can tell."""
         assert self._opened is not None
         self.watcher.phase("explore", "reading what the application offers")
-        with World(self._opened.pool, 1) as world:  # pyright: ignore[reportArgumentType]
+        pool = self._opened.pool
+        with World(pool, 1, reserve=self._opened.reserve) as world:  # pyright: ignore[reportArgumentType]
             jar = Jar()
 
             def send(step: Step) -> Answer:
@@ -215,7 +216,8 @@ class Check:
             rng=random.Random(f"{self.seed}/{flow.name}"),
             counts=self._counts,
             reset=opened.reset,
-            can_kill=isinstance(opened.pool, Pool),
+            reserve=opened.reserve,
+            can_kill=opened.reserve is not None,
             common_randomness=opened.common_randomness,
             has_shared=bool(self._target.shared),
             sees_files=opened.level >= 1,
@@ -230,8 +232,7 @@ class Check:
             self._agenda.drop(flow.name)
             return
         if self._flows.recorded:
-            values = values_of(subject.baseline.control)
-            subject.flow = confirm(subject.flow, values, values_of(subject.run(subject.moves)))
+            subject.flow = confirm(subject.flow, *map(values_of, subject.pair))
         self._framework = self._framework or recognise(
             [outcome.answer for outcome in subject.baseline.control.outcomes], self._target.start
         )
@@ -266,8 +267,9 @@ class Check:
         ways: dict[ScheduleName, Callable[[], None]] = {
             # A crash run also spreads the steps over fresh instances, so scatter need not do that again.
             "scatter": lambda: explorer.scatter(also_distinct="crash" not in self.schedules or not subject.can_kill),
-            "crash": explorer.crash,
+            # What crash leaves over of the used instances serves what comes after it: so it comes last.
             "warm": explorer.warm,
+            "crash": explorer.crash,
         }
         for name, way in ways.items():
             if name in self.schedules and (name != "crash" or subject.can_kill):

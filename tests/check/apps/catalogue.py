@@ -34,6 +34,8 @@ class App:
     also_kinds: tuple[Kind, ...] = ()
     env_mended: dict[str, str] = field(default_factory=lambda: {"MENDED": "1"})
     needs_shared: bool = True
+    shows_on: Literal["any", "fresh", "served"] = "any"
+    """On which instances the fault shows: on any, on such as have served nothing, or on such as have served the flow to others."""
     runtime: Literal["python", "node"] = "python"
 
     @property
@@ -613,6 +615,41 @@ WORK = [
     node("drops", SLOW, "drops-requests", "slow", schedules=("drain",)),
 ]
 
+# What sharing instances between the runs of a check might hide.
+NOTE = [
+    post("create", "/notes", json={"text": "buy twine"}, status=201, capture=from_json("note", "id")),
+    get("read", "/notes/{{note}}", json_is={"text": "buy twine"}),
+]
+SHELF = [
+    post("make", "/shelves", status=201, capture=from_json("shelf", "shelf")),
+    post("put", "/shelves/{{shelf}}/things", json={"title": "a kite"}, status=201, capture=from_json("thing", "thing")),
+    get("read", "/shelves/{{shelf}}/things/{{thing}}", json_is={"title": "a kite"}),
+]
+MESSAGE = [
+    post("create", "/messages", json={"text": "see you"}, status=201, capture=from_json("message", "id")),
+    get("read", "/messages/{{message}}", json_is={"text": "see you"}),
+]
+SWITCH = [
+    post("turn-on", "/maintenance", status=200, json_is={"maintenance": True}),
+    get("look", "/maintenance", json_is={"maintenance": True}),
+]
+SETTING = [
+    put("change", "/settings/theme", json={"value": "dark"}, json_is={"theme": "dark"}),
+    get("look", "/settings/theme", json_is={"theme": "dark"}),
+]
+_HIDING: list[tuple[str, list[dict[str, Any]], Kind, str, str, dict[str, Any]]] = [
+    ("first_request", NOTE, "in-process-data", "read", "create", {"shows_on": "fresh"}),
+    ("second_visit", SHELF, "cache", "put", "make", {"shows_on": "served", "schedules": ("warm",)}),
+    ("second_write", MESSAGE, "in-process-data", "read", "create", {"shows_on": "served", "also_kinds": ("cache",)}),
+    ("switch", SWITCH, "in-process-data", "look", "turn-on", {"shows_on": "fresh"}),
+    ("fixed_name", SETTING, "in-process-data", "look", "change", {"shows_on": "fresh"}),
+]
+HIDING = [
+    made(name, flow, kind, step, writer, **{"schedules": ("scatter", "warm"), **more})
+    for name, flow, kind, step, writer, more in _HIDING
+    for made in (python, node)
+]
+
 NOISY_APPS = [python("noisy", NOISY, None), node("noisy", NOISY, None)]
 
 WORKERS = [
@@ -621,7 +658,7 @@ WORKERS = [
 ]
 """Each instance is several processes: these do not even answer alike on one instance."""
 
-APPS = [*SESSIONS, *DATA, *WORK, *NOISY_APPS]
+APPS = [*SESSIONS, *DATA, *WORK, *HIDING, *NOISY_APPS]
 BY_NAME = {app.name: app for app in APPS}
 
 MISBEHAVING = [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fungible.check.errors import CheckError, CheckFileError
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.reserve import Reserve
 from fungible.check.instances.resets import Resets
 from fungible.check.instances.running import RunningPool
 from fungible.check.instances.starter import Outside, Starter
@@ -19,9 +20,10 @@ _STATE = ("/var/lib", "/var/lib/php/sessions", "/var/cache", "/var/www", "/srv",
 
 @dataclass(frozen=True)
 class Opened:
-    """Instances to be had. `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
+    """Instances to be had. `reserve` keeps those that we started; `reset` cleans the backing services; `isolation` says in words what keeps instances apart."""
 
     pool: Pool | RunningPool
+    reserve: Reserve | None = None
     reset: Callable[[], None] | None = None
     isolation: str = "instances that were running already"
     level: int = -1
@@ -82,6 +84,7 @@ def open_pool(
     endings.add(pool.close)
     return Opened(
         pool,
+        Reserve(pool),
         Resets(outside.reset, pool) if target.reset else None,
         f"level {isolation.level}: {isolation.why}",
         isolation.level,

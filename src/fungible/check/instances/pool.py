@@ -1,4 +1,4 @@
-"""A pool that keeps fresh instances warm, so that a run never waits for more starts than it must."""
+"""Fresh instances, started when a run needs them: each start costs, so none is made that may not be used."""
 
 import contextlib
 import os
@@ -14,7 +14,6 @@ from fungible.check.errors import StartError
 from fungible.check.instances.starter import Instance, Starter
 from fungible.check.isolation.disks import Disk
 
-_KITS_AHEAD = 2
 _MAX_SHARED_BYTES = 512 * 1024 * 1024
 
 
@@ -25,24 +24,22 @@ class Kit:
     shared_at: dict[Path, Path]
     ready: deque[Instance] = field(default_factory=deque[Instance])
     coming: int = 0
+    waiting: int = 0
     directory: Path | None = None
     closed: bool = False
 
 
 class Pool:
-    """Keeps fresh instances warm, so that a run never waits for more starts than it must.
+    """Starts fresh instances, several at a time where it is known that several will be needed.
 
-    Where the target shares paths, each world (one run of a flow) gets its own copy of them, and instances are warmed for
-    the next world; else any fresh instance fits any world.
+    Where the target shares paths, a world that is to be fresh gets its own copy of them, and instances of its own; else any
+    fresh instance fits any world.
     """
 
-    def __init__(
-        self, starter: Starter, *, base: Path, shared: tuple[Path, ...], warm: int = 3, workers: int = 2
-    ) -> None:
+    def __init__(self, starter: Starter, *, base: Path, shared: tuple[Path, ...], workers: int = 2) -> None:
         self._starter = starter
         self._base = base
         self._shared = tuple(path for path in shared if _copyable(path)) if starter.isolation.level >= 1 else ()
-        self._warm = warm
         self._condition = threading.Condition()
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="fungible-start")
         self._closer = ThreadPoolExecutor(2, thread_name_prefix="fungible-close")
@@ -53,9 +50,7 @@ class Pool:
         self._kits = 0
         self._closed = False
         self.on_start: Callable[[int], None] = lambda count: None
-        # Each world has a kit of its own where paths are shared: the next ones are made ready ahead of time.
-        self._ahead = deque(self._new_kit() for _ in range(_KITS_AHEAD if self._shared else 1))
-        self._refill()
+        self._common = Kit({})
 
     @property
     def starts(self) -> int:
@@ -63,17 +58,12 @@ class Pool:
         return self._numbers
 
     def open_world(self) -> Kit:
-        """A kit for one run; with shared paths it is used once, else it is common to all."""
-        if not self._shared:
-            return self._ahead[0]
-        fresh = self._new_kit()
-        with self._condition:
-            self._ahead.append(fresh)
-            return self._ahead.popleft()
+        """A kit to start instances for; with shared paths it has fresh copies of them, else it is common to all."""
+        return self._new_kit() if self._shared else self._common
 
     def close_world(self, kit: Kit) -> None:
-        """Ends what was started for a kit and not used."""
-        if not self._shared or self._closed:
+        """Ends what was started for a kit and not used, and removes its copies."""
+        if kit is self._common or self._closed:
             return
         with self._condition:
             kit.closed = True
@@ -91,14 +81,23 @@ class Pool:
             StartError: it could not be started, or the pool is closed.
         """
         with self._condition:
-            self._ask(kit, max(0, 1 + more - len(kit.ready) - kit.coming))
-            while not kit.ready:
-                self._raise_error()
-                self.check_open()
-                self._condition.wait(0.2)
-            instance = kit.ready.popleft()
-        self._refill()
-        return instance
+            kit.waiting += 1
+            try:
+                self._ask(kit, max(0, kit.waiting + more - len(kit.ready) - kit.coming))
+                while not kit.ready:
+                    self._raise_error()
+                    self.check_open()
+                    # What was on its way may have gone to a run beside this one.
+                    self._ask(kit, max(0, kit.waiting - len(kit.ready) - kit.coming))
+                    self._condition.wait(0.2)
+                return kit.ready.popleft()
+            finally:
+                kit.waiting -= 1
+
+    def expect(self, kit: Kit, count: int) -> None:
+        """Begins starts for a kit, as many as will surely be taken soon."""
+        with self._condition:
+            self._ask(kit, max(0, count - len(kit.ready) - kit.coming))
 
     def check_open(self) -> None:
         """Keeps a run from going on with instances that were ended.
@@ -173,10 +172,9 @@ class Pool:
             raise self._error
 
     def _new_kit(self) -> Kit:
-        if not self._shared:
-            return Kit({})
-        self._kits += 1
-        directory = self._base / f"shared-{self._kits}"
+        with self._condition:
+            self._kits += 1
+            directory = self._base / f"shared-{self._kits}"
         directory.mkdir()
         copies: dict[Path, Path] = {}
         for number, path in enumerate(self._shared):
@@ -187,13 +185,6 @@ class Pool:
     def _copy_file(self, source: str, target: str) -> None:
         self.check_open()
         shutil.copy2(source, target)
-
-    def _refill(self) -> None:
-        with self._condition:
-            # An instance warmed for one world only is lost where that world needs fewer.
-            warm = 1 if self._shared else self._warm
-            for kit in self._ahead:
-                self._ask(kit, max(0, warm - len(kit.ready) - kit.coming))
 
     def _ask(self, kit: Kit, count: int) -> None:
         """Begins `count` more starts for a kit; the caller holds the condition."""

@@ -13,7 +13,8 @@ from fungible.check.errors import UnjudgedError
 from fungible.check.model import Flow, Step
 from fungible.check.runs.ground import Ground, answer_words
 from fungible.check.runs.logs import Logs, failed
-from fungible.check.runs.names import candidates
+from fungible.check.runs.marks import marks_of
+from fungible.check.runs.names import candidates, chosen
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
 
@@ -44,7 +45,10 @@ def establish(subject: Subject) -> list[str]:
     _refuse_unrepeatable(subject, first, second, logs)
     subject.ground = Ground(subject.moves, first, subject.conditions.host)
     subject.ground.learn(second)
+    subject.pair = (first, second)
     subject.conditions = replace(subject.conditions, timeout_s=_patience(first, second), poll_s=_polls(first, second))
+    subject.marks = marks_of(first, second, subject.conditions.names)
+    _mark(subject)
     return notes
 
 
@@ -58,6 +62,34 @@ def _with_refusals(flow: Flow, trace: Trace) -> Flow:
         return msgspec.structs.replace(step, expect=msgspec.structs.replace(step.expect, status=(status,)))
 
     return msgspec.structs.replace(flow, steps=tuple(map(step_of, trace.outcomes, flow.steps)))
+
+
+def _mark(subject: Subject) -> None:
+    """Makes the names in the flow's writes unique, where that is what all its runs still need to be told apart.
+
+    Tried where it costs no start: an instance that has served the flow once must answer the flow with other names as it did
+    before, but for the names. Where it does not (a user who is known, a page that lists them all), names stay as they are.
+    """
+    marks, before = subject.marks, subject.conditions
+    if subject.reserve is None or marks is None or marks.hold(subject.moves):
+        return
+    wanted = [chosen(step) for step in subject.flow.steps]
+    for _ in range(2 * _MOST_NAMES):
+        names = tuple(dict.fromkeys([*before.names, *(name for names in wanted for name in names)]))
+        unique = replace(marks, names=names)
+        if names == before.names or not unique.hold(subject.moves):
+            return
+        subject.conditions = replace(before, names=names)
+        found = subject.baseline.first_break(subject.run(subject.moves, used=True))
+        if found is None:
+            subject.marks = unique
+            return
+        subject.conditions = before
+        # What the step that broke has sent of its own goes first; where that is nothing, what is least likely a name.
+        sent = wanted[found.at] or {name: False for names in wanted for name, telling in names.items() if not telling}
+        if not sent:
+            return
+        wanted = [{name: telling for name, telling in names.items() if name not in sent} for names in wanted]
 
 
 def _patience(*traces: Trace) -> float:
@@ -115,7 +147,7 @@ def _renamed(subject: Subject, at: int, good: Callable[[Outcome], bool]) -> Trac
         if name in before.names:
             continue
         subject.conditions = replace(before, names=(*before.names, name))
-        head = subject.run(subject.moves[: at + 1])
+        head = subject.run(subject.moves[: at + 1], used=True)
         if _first_bad(head, good) is None:
             return subject.run(subject.moves)
     subject.conditions = before

@@ -131,7 +131,7 @@ def _checks_credentials(subject: Subject) -> bool:
             answer = world.instance(0).send(replace(request, headers=kept), timeout_s=subject.conditions.timeout_s)
             answers.append((at, answer, trace))
 
-    subject.run(subject.moves, look=ask)
+    subject.run(subject.moves, look=ask, used=subject.lends(subject.moves))
     return any(_differs(ground, at, answer, trace, subject.conditions.host) for at, answer, trace in answers)
 
 

@@ -55,7 +55,7 @@ class Ground:
     def oracle_of(self, step_id: str) -> Oracle | None:
         """The oracle of the first judged move of a step."""
         for move, oracle in zip(self.moves, self.oracles, strict=False):
-            if move.step.id == step_id and not move.aside:
+            if move.step.id == step_id and not move.aside and not move.earlier:
                 return oracle
         return None
 
@@ -88,7 +88,7 @@ class Ground:
         """
         cookie: Break | None = None
         for at, outcome in enumerate(trace.outcomes[: len(self.oracles)]):
-            if outcome.move.aside or outcome.unbound is not None:
+            if outcome.move.aside or outcome.move.earlier or outcome.unbound is not None:
                 continue
             differences = self.differences(at, trace)
             if not differences:

@@ -40,6 +40,20 @@ def candidates(step: Step, earlier: Sequence[Step] = ()) -> list[str]:
     return found[:_MOST]
 
 
+def chosen(step: Step) -> dict[str, bool]:
+    """Names that a write sends of its own choice, each with whether its field says that it is one: in its fields, and last in a PUT's path."""
+    if step.safe:
+        return {}
+    found: dict[str, bool] = {}
+    if step.method.upper() == "PUT":
+        found |= dict.fromkeys(_names(step.path.partition("?")[0].rpartition("/")[2]), True)
+    for field, value in _fields(step):
+        if not _SECRET.search(field):
+            for name in _names(value):
+                found[name] = found.get(name, False) or _TELLING.search(field) is not None
+    return found
+
+
 def _fields(step: Step) -> Iterable[tuple[str, str]]:
     for name, value in (step.form or {}).items():
         for text in value if isinstance(value, list) else [value]:

@@ -31,6 +31,8 @@ class Move:
     step: Step
     slot: int = 0
     aside: bool = False
+    earlier: bool = False
+    """A request of a visitor who came before: it makes the instance one that has served, and is not judged."""
     kill_after: bool = False
     wait_before_s: float = 0
     with_next: bool = False
@@ -218,7 +220,7 @@ class Runner:
             connection = Connection(instances[at].address, request, timeout_s=self._conditions.timeout_s)
             with instances[at].answering(connection, self._world.worker(moves[at].slot)):
                 try:
-                    barrier.wait(10)
+                    barrier.wait(self._conditions.timeout_s)
                 except threading.BrokenBarrierError:
                     connection.close()
                     return

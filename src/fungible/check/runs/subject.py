@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fungible.check.instances.pool import Pool
+from fungible.check.instances.reserve import Reserve
 from fungible.check.model import Flow
 from fungible.check.runs.ground import Break, Ground
+from fungible.check.runs.marks import Marks
 from fungible.check.runs.placement import Glue, slots_of
 from fungible.check.runs.runner import Conditions, Move, Runner, Trace, alone
 from fungible.check.runs.world import Mode, World
@@ -39,6 +41,11 @@ class Subject:
     glue: Glue = field(default_factory=Glue)
     mode: Mode = field(default_factory=Mode)
     ground: Ground | None = None
+    pair: tuple[Trace, ...] = ()
+    """The two runs of the baseline, each on an instance that had served nothing."""
+    marks: Marks | None = None
+    reserve: Reserve | None = None
+    """Instances that have served earlier runs; without it every run has fresh ones."""
     on_run: Callable[[], None] = lambda: None
     reset: Callable[[], None] | None = None
     """Cleans the backing services; where it is needed, runs can't be side by side."""
@@ -58,6 +65,7 @@ class Subject:
 
     def __post_init__(self) -> None:
         self._turn = threading.Lock()
+        self._grounds: dict[tuple[object, ...], Ground] = {}
 
     @property
     def moves(self) -> list[Move]:
@@ -80,17 +88,20 @@ class Subject:
         moves: Sequence[Move],
         mode: Mode | None = None,
         *,
+        used: bool = False,
         look: Callable[[World, Trace], None] = lambda world, trace: None,
     ) -> Trace:
-        """Runs the moves on as many fresh instances as they name; `look` sees the instances before they end."""
-        mode = self.mode if mode is None else mode
+        """Runs the moves on as many fresh instances as they name, or on `used` ones as far as there are any.
+
+        `look` sees the instances before the run is over.
+        """
         token = self.token()
         self.counts.runs += 1
         self.on_run()
         with self._turn if self.reset is not None else contextlib.nullcontext():
             if self.reset is not None:
                 self.reset()
-            with World(self.pool, slots_of(moves), mode, kills=sum(move.kill_after for move in moves)) as world:
+            with self.world(moves, mode, used=used) as world:
                 runner = Runner(world, self.conditions, token, on_request=self.count)
                 trace = runner.run(moves)
                 look(world, trace)
@@ -106,23 +117,60 @@ class Subject:
                 self.workers = workers.count(instance.address)
         self.workers = self.workers or 1
 
-    def control(self, moves: Sequence[Move]) -> Trace:
-        """The same requests on one fresh instance."""
-        return self.run(alone(moves), Mode())
+    def world(self, moves: Sequence[Move], mode: Mode | None = None, *, used: bool = False) -> World:
+        """The instances for a run of these moves."""
+        mode = self.mode if mode is None else mode
+        kills = sum(move.kill_after for move in moves)
+        return World(self.pool, slots_of(moves), mode, kills=kills, reserve=self.reserve, used=used)
 
-    def ground_for(self, moves: Sequence[Move]) -> Ground:
+    def lends(self, moves: Sequence[Move], mode: Mode | None = None) -> bool:
+        """True where used instances can hide nothing from a run of these moves: all that it leaves behind is marked as its own.
+
+        So must be all that the flow leaves elsewhere, or a read would meet what no mark tells apart.
+        """
+        mode = self.mode if mode is None else mode
+        if self.reserve is None or self.marks is None:
+            return False
+        if mode.common_disk or mode.common_randomness or mode.one_instance or any(move.earlier for move in moves):
+            return False
+        return self.marks.hold(self.moves) and self.marks.hold(moves)
+
+    def control(self, moves: Sequence[Move], *, used: bool = False) -> Trace:
+        """The same requests on one instance."""
+        return self.run(alone(moves), Mode(), used=used)
+
+    def ground_for(self, moves: Sequence[Move], *, used: bool = False) -> Ground:
         """What one instance answers to a sequence that is not the flow itself."""
-        ground = Ground(moves, self.control(moves), self.conditions.host)
+        if [move.step for move in moves] == list(self.flow.steps) and not any(_aside(move) for move in moves):
+            return self.baseline
+        key = tuple((move.step.id, move.aside, move.earlier, move.again) for move in moves)
+        fresh, known = self._grounds.get((*key, False)), self._grounds.get((*key, used))
+        if fresh is not None or known is not None:
+            return fresh or known  # pyright: ignore[reportReturnType]
+        ground = Ground(moves, self.control(moves, used=used), self.conditions.host)
         ground.inherit(self.baseline.oracle_of)
+        self._grounds[*key, used] = ground
         return ground
 
-    def compare(self, moves: Sequence[Move], mode: Mode | None = None) -> tuple[Ground, Break | None]:
-        """Runs moves alone and as placed, side by side, and gives the first departure."""
+    def compare(
+        self, moves: Sequence[Move], mode: Mode | None = None, used: bool = False
+    ) -> tuple[Ground, Break | None]:
+        """Runs moves alone and as placed, and gives the first departure."""
+        if used:
+            # One after the other: both on the instances that are there.
+            ground = self.ground_for(moves, used=True)
+            return ground, ground.first_break(self.run(moves, mode, used=True))
         with Threads(2) as threads:
             ground = threads.submit(self.ground_for, moves)
             trace = threads.submit(self.run, moves, mode)
             found = ground.result()
             return found, found.first_break(trace.result())
+
+    def suspicious(self, moves: Sequence[Move], mode: Mode | None = None, *, ground: Ground | None = None) -> bool:
+        """False where used instances, which can hide nothing, answer these moves as one does. What they show counts for nothing."""
+        if not self.lends(moves, mode):
+            return True
+        return (ground or self.baseline).first_break(self.run(moves, mode, used=True)) is not None
 
     def broken(self, moves: Sequence[Move], mode: Mode | None = None, *, ground: Ground | None = None) -> Break | None:
         """Runs moves as placed; a departure that one more run on one instance also shows is noise, and is learned."""
@@ -132,12 +180,20 @@ class Subject:
         for _ in range(3):
             if found is None or found.certain:
                 return found
-            ground.learn(self.control(ground.moves))
+            self.learn(ground)
             again = ground.first_break(trace)
             if again is not None and again.at == found.at and again.differences == found.differences:
                 return again
             found = again
         return found
+
+    def learn(self, ground: Ground) -> None:
+        """One more run on one instance, for what varies there; what an earlier run has left is not to be taken for noise."""
+        if self.lends(ground.moves, Mode()):
+            trace = self.control(ground.moves, used=True)
+            if ground.first_break(trace) is None:
+                return
+        ground.learn(self.control(ground.moves))
 
     def leaves(self, at: int) -> bool:
         """True where a step may leave something behind: a write, or an answer that sets a cookie or a value."""
@@ -148,3 +204,7 @@ class Subject:
     def count(self) -> None:
         """One more request was sent."""
         self.counts.requests += 1
+
+
+def _aside(move: Move) -> bool:
+    return move.aside or move.earlier or move.again or move.idempotency_key is not None

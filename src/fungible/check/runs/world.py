@@ -1,10 +1,11 @@
-"""The instances of one run, by slot: all fresh, and all ended with it."""
+"""The instances of one run, by slot: fresh ones, or such as have served earlier runs where the run can do with them."""
 
 import threading
 from dataclasses import dataclass
 from types import TracebackType
 
 from fungible.check.instances.pool import Kit, Pool
+from fungible.check.instances.reserve import Reserve
 from fungible.check.instances.starter import Instance
 from fungible.check.isolation.disks import Disk
 
@@ -25,10 +26,26 @@ class Mode:
 
 
 class World:
-    """The instances of one run, by slot; all of them are fresh, and all of them end with it."""
+    """The instances of one run, by slot.
 
-    def __init__(self, pool: Pool, slots: int, mode: Mode = Mode(), *, kills: int = 0) -> None:
+    Without a `reserve` all of them are fresh, and all of them end with it. With one, what is left of them is kept in it;
+    and with `used`, they are taken from there first.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        slots: int,
+        mode: Mode = Mode(),
+        *,
+        kills: int = 0,
+        reserve: Reserve | None = None,
+        used: bool = False,
+    ) -> None:
         self._pool = pool
+        self._reserve = reserve
+        self._from_reserve = used
+        self._lent: list[Instance] = []
         self._mode = mode
         self._slots = 1 if mode.one_instance else slots
         self._kills = kills
@@ -39,7 +56,10 @@ class World:
         self._lock = threading.Lock()
 
     def __enter__(self) -> "World":
-        self._kit = self._pool.open_world()
+        lot = None
+        if self._reserve is not None and self._from_reserve:
+            lot = self._reserve.lend(self._slots + self._kills)
+        self._kit, self._lent = lot or (self._pool.open_world(), [])
         try:
             self._fill(self._kit)
         except BaseException:
@@ -70,7 +90,16 @@ class World:
                 self._put(slot, instance)
         else:
             for slot in at_once:
-                self._put(slot, self._pool.take(kit, more=min(_MOST_AHEAD, len(at_once) - slot - 1 + self._kills)))
+                self._put(slot, self._next(kit, len(at_once) - slot - 1 + self._kills))
+
+    def _next(self, kit: Kit, more: int) -> Instance:
+        """A used instance where there is one, else a fresh one; `more` says how many will be needed after it."""
+        if self._lent:
+            lent = self._lent.pop(0)
+            if len(self._lent) < more:
+                self._pool.expect(kit, min(_MOST_AHEAD, more - len(self._lent)))
+            return lent
+        return self._pool.take(kit, more=min(_MOST_AHEAD, more))
 
     def _put(self, slot: int, instance: Instance) -> None:
         self._instances[slot] = instance
@@ -95,7 +124,7 @@ class World:
                     alike = self._mode.common_randomness
                     self._put(slot, self._pool.start_on(disk, first=True, common_randomness=alike))
                 else:
-                    self._put(slot, self._pool.take(self._kit, more=min(_MOST_AHEAD, self._kills)))
+                    self._put(slot, self._next(self._kit, self._kills))
             return self._instances[slot]
 
     def worker(self, slot: int) -> int:
@@ -108,16 +137,25 @@ class World:
         return self._instances
 
     def crash(self, slot: int) -> None:
-        """kill -9, and the disk is gone; the slot gets a fresh instance when it is next used."""
+        """kill -9, and the disk is gone; the slot gets another instance when it is next used."""
         self._kills -= 1
         instance = self._instances.pop(0 if self._mode.one_instance else slot)
         instance.kill()
+        self.spend(instance)
+
+    def spend(self, instance: Instance) -> None:
+        """An instance that is being ended serves no later run."""
         if self._disk is None:
+            self._used.remove(instance)
             self._pool.dispose(instance)
 
     def close(self) -> None:
-        """Ends all of it, in the background."""
-        for instance in self._used:
+        """Keeps the instances for later runs, where they have nothing in common but what the target shares; else ends them."""
+        if self._kit is None:
+            return
+        if self._reserve is not None and not self._mode.common_disk and not self._mode.common_randomness:
+            self._reserve.keep(self._kit, [*self._lent, *self._used])
+            return
+        for instance in (*self._lent, *self._used):
             self._pool.dispose(instance)
-        if self._kit is not None:
-            self._pool.close_world(self._kit)
+        self._pool.close_world(self._kit)

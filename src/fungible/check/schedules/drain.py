@@ -14,7 +14,7 @@ from fungible.check.instances.starter import Instance
 from fungible.check.model import Answer, Step
 from fungible.check.runs.runner import Move, Outcome, Runner
 from fungible.check.runs.subject import Subject
-from fungible.check.runs.world import World
+from fungible.check.runs.world import Mode
 
 _AT_ONCE = 6
 _GRACE_S = 10.0
@@ -102,16 +102,18 @@ def _once(subject: Subject, at: int, *, calm_rounds: int = 0) -> _Interrupted:
     """One instance, several requests under way, SIGTERM; before that, so many times the same without it."""
     subject.counts.runs += 1
     subject.on_run()
-    with World(subject.pool, 1) as world:
-        trace = Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(
-            [Move(step) for step in subject.flow.steps[: at + 1]]
-        )
+    moves = [Move(step) for step in subject.flow.steps[: at + 1]]
+    with subject.world(moves, Mode(), used=subject.lends(moves, Mode())) as world:
+        trace = Runner(world, subject.conditions, subject.token(), on_request=subject.count).run(moves)
         outcome = trace.outcomes[-1]
         if outcome.request is None or outcome.answer.error is not None:
             return _Interrupted(outcome)
-        under_way = partial(_under_way, world.instance(0), outcome.request, outcome.answer.seconds)
+        instance = world.instance(0)
+        under_way = partial(_under_way, instance, outcome.request, outcome.answer.seconds)
         calm = [answer for _ in range(calm_rounds) for answer in under_way(signalled=False)]
-        return _Interrupted(outcome, under_way(signalled=True), calm)
+        interrupted = _Interrupted(outcome, under_way(signalled=True), calm)
+        world.spend(instance)
+        return interrupted
 
 
 def _under_way(instance: Instance, request: Request, seconds: float, *, signalled: bool) -> list[Answer]:

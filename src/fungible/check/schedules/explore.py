@@ -6,11 +6,13 @@ from dataclasses import dataclass, field, replace
 from fungible.check.http.template import needs
 from fungible.check.model import ScheduleName
 from fungible.check.runs.ground import Break, Ground
-from fungible.check.runs.placement import Glue, crashed, distinct, robin
+from fungible.check.runs.placement import Glue, crashed, distinct, robin, slots_of
 from fungible.check.runs.runner import Move
 from fungible.check.runs.steadiness import unsteady
 from fungible.check.runs.subject import Subject
+from fungible.check.runs.world import Mode
 from fungible.check.schedules.refusals import asked_again
+from fungible.check.schedules.visits import earlier_visits
 from fungible.check.witness.diagnose import Diagnosing, Diagnosis
 from fungible.check.witness.witness import Shrinker, Witness
 from fungible.check.witness.writers import with_writer
@@ -59,10 +61,15 @@ class Explorer:
         self._most = most_instances
         self._on_found = on_found
         self.found: list[Found] = []
+        self._suspects: list[Placement] = []
+        """Placements that break on instances which have served others, and on no fresh ones."""
 
     def scatter(self, *, also_distinct: bool) -> None:
-        """Two instances in turn, then in pairs of steps (the other parity), then each step on an instance of its own."""
-        self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue))
+        """Two instances in turn, then in pairs of steps (the other parity), then each step on an instance of its own.
+
+        The first time on fresh instances, whatever marks the writes: what is left by others is not there at all.
+        """
+        self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue), fresh_first=True)
         if len(self._subject.moves) > 2:
             self._explore("scatter", lambda glue: robin(self._subject.moves, 2, glue, stride=2))
             if also_distinct:
@@ -77,15 +84,39 @@ class Explorer:
         """Reads on one instance that has read the same before, writes on another."""
         moves = warming(self._subject)
         ground: Ground | None = None
-        if any(move.aside for move in moves):
-            ground = self._subject.ground_for(moves)
-            ground.learn(self._subject.control(moves))
 
-        self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
-        for asking in asked_again(self._subject):
-            self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
-        if ground is not None:
-            self._subject.unsteady += unsteady(ground, self._subject.flow.name)
+        if slots_of(apart_by_safety(moves, self._subject.glue)) > 1:
+            if any(move.aside for move in moves):
+                ground = self._subject.ground_for(moves, used=self._subject.lends(moves, Mode()))
+                self._subject.learn(ground)
+            self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
+            for asking in asked_again(self._subject):
+                self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
+            if ground is not None:
+                self._subject.unsteady += unsteady(ground, self._subject.flow.name)
+        self._after_others()
+
+    def _after_others(self) -> None:
+        """The flow on instances that have served it to others: what they learned from those is not to be stale."""
+        subject = self._subject
+        if not subject.can_kill or subject.mode != Mode():
+            return
+
+        def in_turn(glue: Glue) -> Sequence[Move]:
+            return robin(subject.moves, 2, glue)
+
+        moves = in_turn(subject.glue)
+        if slots_of(moves) < 2:
+            return
+        if subject.suspicious(moves):
+            self._suspects.insert(0, in_turn)
+        suspect = self._suspects[0] if self._suspects else None
+        slots = 0 if suspect is None else slots_of(suspect(subject.glue))
+        if suspect is None or slots < 2:
+            return
+        before = earlier_visits(subject, range(slots))
+        ground = subject.ground_for([*before, *subject.moves])
+        self._explore("warm", lambda glue: [*before, *suspect(glue)], ground)
 
     def on_common_disk(self, *, warm: bool) -> None:
         """What breaks still, once the faults of private disks are healed by one disk for all."""
@@ -111,13 +142,22 @@ class Explorer:
         self._explore("scatter", lambda glue: distinct(self._subject.moves, glue, self._subject.workers))
         self._subject.mode = mode
 
-    def _explore(self, schedule: ScheduleName, placement: Placement, ground: Ground | None = None) -> None:
+    def _explore(
+        self, schedule: ScheduleName, placement: Placement, ground: Ground | None = None, *, fresh_first: bool = False
+    ) -> None:
         seen: set[str] = set()
-        for _ in range(_MOST_ROUNDS):
+        for turn in range(_MOST_ROUNDS):
             moves = placement(self._subject.glue)
-            if len({move.slot for move in moves}) < 2 and not any(move.kill_after for move in moves):
+            if len({move.slot for move in moves if not move.earlier}) < 2 and not any(
+                move.kill_after for move in moves
+            ):
+                return
+            used = self._subject.lends(moves) and not (fresh_first and not turn)
+            if used and not self._subject.suspicious(moves, ground=ground):
                 return
             found = self._subject.broken(moves, ground=ground)
+            if used and found is None:
+                self._suspects.append(placement)
             while found is not None and moves[found.at].step.id not in seen:
                 # The same fault again? Then it is gone once the step is served where that fault's writer is.
                 again = self._same_cause(moves, found, ground, placement)
@@ -134,7 +174,7 @@ class Explorer:
         step = moves[found.at].step.id
         if step in seen:
             # Known, and still in the way: everything up to here goes to one instance.
-            self._subject.glue.join([move.step.id for move in moves[: found.at + 1]])
+            self._subject.glue.join([move.step.id for move in moves[: found.at + 1] if not move.earlier])
             return
         seen.add(step)
         self._subject.suspect = step
@@ -196,7 +236,9 @@ class Explorer:
             trial = self._subject.glue.copy()
             trial.join([known.writer, step])
             placed = placement(trial)
-            again = self._subject.broken(placed, ground=ground)
+            again = None
+            if not self._subject.lends(placed) or self._subject.suspicious(placed, ground=ground):
+                again = self._subject.broken(placed, ground=ground)
             if again is None or again.at > found.at:
                 self._subject.glue = trial
                 if step not in {known.step, *known.also}:
@@ -210,7 +252,12 @@ class Explorer:
         """The same break without killing anything, where it shows that way too: that is easier to reason about."""
         if not any(move.kill_after for move in moves):
             return moves, found, ground
-        spread = distinct(self._subject.moves, self._subject.glue, self._most)
+        glue, last = self._subject.glue, moves[found.at].step.id
+        spread = [
+            replace(move, slot=int(glue.joined(move.step.id, last)), kill_after=False) for move in moves[: found.at + 1]
+        ]
+        if len({move.slot for move in spread}) < 2 or not self._subject.suspicious(spread):
+            return moves, found, ground
         other = self._subject.broken(spread)
         return (
             (spread, other, self._subject.baseline)
@@ -228,7 +275,7 @@ class Explorer:
         ):
             subject.mode = replace(subject.mode, common_randomness=True)
             return
-        steps = [move.step.id for move in fault.witness.moves if not move.aside]
+        steps = [move.step.id for move in fault.witness.moves if not move.aside and not move.earlier]
         together = {fault.step, fault.writer or steps[0]}
         if fault.diagnosis.kind in {"session", "per-instance-secret"}:
             ids = [step.id for step in subject.flow.steps]

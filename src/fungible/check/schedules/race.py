@@ -11,8 +11,7 @@ from fungible.check.model import Step
 from fungible.check.runs.ground import Break, Ground
 from fungible.check.runs.runner import Move, Runner, Trace
 from fungible.check.runs.subject import Subject
-from fungible.check.runs.world import Mode, World
-from fungible.check.stopping import Threads
+from fungible.check.runs.world import Mode
 
 ATTEMPTS = 10
 _SECONDS = 5.0
@@ -98,9 +97,7 @@ def _race(subject: Subject, first: int, second: int) -> Raced | None:
     orders = [_sequence(subject, first, second), _sequence(subject, first, second, turned=True)][
         : 1 if first == second else 2
     ]
-    with Threads(2) as threads:
-        futures = [threads.submit(_ground, subject, order) for order in orders]
-        grounds = [future.result() for future in futures]
+    grounds = [_ground(subject, order) for order in orders]
     if any(outcome.unbound for ground in grounds for outcome in ground.control.outcomes):
         return None
     return _attempts(subject, moves, pair, grounds)
@@ -111,7 +108,7 @@ def _ground(subject: Subject, order: Sequence[Move]) -> Ground:
     first = next(at for at, move in enumerate(order) if move.with_next)
     answer = subject.baseline.control.outcomes[min(first, len(subject.flow.steps) - 1)].answer
     if [move.step for move in order] != list(subject.flow.steps) or answer.header("set-cookie") is not None:
-        return subject.ground_for(order)
+        return copy.deepcopy(subject.ground_for(order, used=subject.lends(order, Mode())))
     ground = copy.deepcopy(subject.baseline)
     ground.moves = list(order)
     return ground
@@ -130,9 +127,8 @@ def _attempts(subject: Subject, moves: Sequence[Move], pair: int, grounds: Seque
     """
     times, shown = 0, None
     subject.counts.runs += 1
-    with World(
-        subject.pool, max(move.slot for move in moves) + 1, subject.mode if subject.can_kill else Mode()
-    ) as world:
+    mode = subject.mode if subject.can_kill else Mode()
+    with subject.world(moves, mode, used=subject.lends(moves, mode)) as world:
 
         def visit(sequence: Sequence[Move]) -> Trace:
             subject.on_run()

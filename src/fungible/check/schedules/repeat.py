@@ -48,12 +48,16 @@ def _worth_repeating(subject: Subject, at: int, step: Step) -> bool:
 
 
 def _doubled(subject: Subject, candidates: Sequence[int], slots: int) -> list[Doubled]:
-    trace = subject.run(_moves(subject, candidates, slots))
+    moves = _moves(subject, candidates, slots)
+    used = subject.lends(moves)
+    trace = subject.run(moves, used=used)
     if _break(subject.baseline, trace) is None and not _second_identities(subject, trace):
         return []
+    if used:
+        trace = subject.run(moves)
     # What varies on one instance, or with one request more, is learned before anything is blamed on a repetition.
     ground = copy.deepcopy(subject.baseline)
-    ground.learn(subject.control(subject.moves))
+    subject.learn(ground)
     ground.learn(_judged(subject.control(_moves(subject, candidates, 1, harmless=True))))
     if _break(ground, trace) is None and not _second_identities(subject, trace):
         return []

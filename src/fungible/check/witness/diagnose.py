@@ -8,6 +8,8 @@ What the answers tell by themselves is asked first, since it costs no run. Where
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from fungible.check.http.template import needs
 from fungible.check.model import Answer, Kind, Step
 from fungible.check.oracle.noise import Oracle
@@ -18,7 +20,7 @@ from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode
 from fungible.check.witness import shapes
 from fungible.check.witness.credentials import invented, issued, signed, stripped
-from fungible.check.witness.evidence import is_session_cookie
+from fungible.check.witness.evidence import is_session_cookie, signed_form
 from fungible.check.witness.files import uploaded_in
 from fungible.check.witness.validators import differs
 from fungible.check.witness.witness import Witness
@@ -59,7 +61,8 @@ class Diagnosing:
     def _heals(self, mode: Mode, moves: tuple[Move, ...] | None = None) -> bool:
         """True where the witness no longer breaks."""
         moves = self._witness.moves if moves is None else moves
-        return self._witness.broken_by(self._subject.run(moves, mode)) is None
+        trace = self._subject.run(moves, mode, used=self._subject.lends(moves, mode))
+        return self._witness.broken_by(trace) is None
 
     def _told(self) -> Kind | None:
         """What the answers tell, with one more run at most: where none of it is so, the experiments follow."""
@@ -98,14 +101,16 @@ class Diagnosing:
         """A cold instance answers right, one that has read before does not: it keeps a copy."""
         last = self._witness.last
         earlier = [move for move in self._witness.moves[:-1] if move.slot == last.slot]
-        if not self._witness.warmed or not all(move.step.safe for move in earlier):
+        if not self._witness.warmed or not all(move.step.safe or move.earlier for move in earlier):
             return None
         # Where the writer wrote files of its own, a cold instance may lack them just as well: it is asked.
         cold = replace(last, slot=max(move.slot for move in self._witness.moves) + 1)
         if self._look.left.files and not self._heals(self._mode, (*self._witness.moves[:-1], cold)):
             return None
         self._evidence.append(
-            "an instance that had not read it before gives the right answer; one that had, gives the old one"
+            "an instance that had served nobody gives the right answer; one that had served another visitor goes by what it learned then"
+            if any(move.earlier for move in earlier)
+            else "an instance that had not read it before gives the right answer; one that had, gives the old one"
         )
         return "cache"
 
@@ -244,7 +249,7 @@ class Diagnosing:
         """Whether one instance gives to `step`, in the last place, the answer that was seen."""
         moves = list(alone(self._witness.moves))
         moves[-1] = replace(moves[-1], step=step)
-        trace = self._subject.run(moves)
+        trace = self._subject.run(moves, used=self._subject.lends(moves, self._mode))
         answer = trace.outcomes[-1].answer
         if (answer.status, _where(answer), answer.media_type) != (
             broken.answer.status,
@@ -268,7 +273,13 @@ class Diagnosing:
     def _carries_something(self) -> bool:
         """The last request sends something that an earlier answer gave: without that no key of the server matters."""
         broken = self._witness.found.outcome
-        return bool(needs(broken.move.step) - {"host", "run"}) or bool(issued(broken, self._witness.found.trace))
+        if issued(broken, self._witness.found.trace):
+            return True
+        # An identifier in a path is looked up, not verified, unless it carries its own proof.
+        step, values = broken.move.step, self._witness.found.trace.values
+        elsewhere = needs(msgspec.structs.replace(step, path="/"))
+        signed = {name for name in needs(step) if signed_form(values.get(name, "")) is not None}
+        return bool((elsewhere | signed) - {"host", "run"})
 
     def _seen(self) -> list[str]:
         """What was seen besides: files, stores, cookies, the two answers."""

@@ -35,7 +35,7 @@ def differs(subject: Subject, witness: Witness) -> str | None:
     plain = _unconditional(witness.last.step, name)
     before = witness.moves[:-1]
     asked = (*before, Move(plain, before[-1].slot, aside=True), Move(plain, witness.last.slot, aside=True))
-    trace = subject.run(asked)
+    trace = subject.run(asked, used=subject.lends(asked))
     one, other = (places_of(outcome.answer, subject.conditions.host, trace.plain) for outcome in trace.outcomes[-2:])
     known = next(
         (

@@ -15,6 +15,8 @@ from fungible.check.witness.evidence import Look
 
 TIMES = 3
 _MOST_TRIES = 14
+_MOST_AFTER_OTHERS = 6
+"""Of a break that shows only on instances that served others: each try has to serve those first."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,25 @@ class Shrinker:
         self._subject = subject
         self._moves = list(moves[: at + 1])
         self._mode = mode
-        self._left = _MOST_TRIES
+        self._earlier = any(move.earlier for move in self._moves)
+        self._left = _MOST_AFTER_OTHERS if self._earlier else _MOST_TRIES
+        self._used = not self._earlier
+        """Whether tries may have used instances. What those show counts once fresh ones have shown it, too."""
 
     def shrink(self, fallback: tuple[Ground, Break]) -> Witness:
         """The witness; where nothing smaller shows the break, the run that was `fallback`."""
-        found = self._simple()
+        witness = self._shrunk(fallback)
+        if witness is None:
+            self._used, self._left = False, _MOST_TRIES
+            witness = self._shrunk(fallback)
+        assert witness is not None, "fresh instances are not asked to confirm what fresh ones have shown"
+        return witness
+
+    def _lends(self, moves: Sequence[Move]) -> bool:
+        return self._used and self._subject.lends(moves, self._mode)
+
+    def _shrunk(self, fallback: tuple[Ground, Break]) -> Witness | None:
+        found = self._simple(fallback)
         if found is None:
             placed, best = self._place()
             if best is None:
@@ -75,17 +91,24 @@ class Shrinker:
         crash = any(move.kill_after for move in placed)
         warmed = not crash and any(move.slot == placed[-1].slot for move in placed[:-1])
         look = Look(placed)
-        broke, passed = self._confirm(placed, best[0], look)
+        before, used = 1, self._lends(placed)
+        if best is not fallback and used:
+            confirmed = self._fresh(placed, look)
+            if confirmed is None:
+                return None
+            best, before = confirmed, 2
+        broke, passed = self._confirm(placed, best[0], look, before, used)
         return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
-    def _simple(self) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
+    def _simple(self, fallback: tuple[Ground, Break]) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
         """The most likely answer first: the latest write and the move that breaks, each on an instance of its own."""
-        if any(move.kill_after or move.aside for move in self._moves):
+        if any(move.kill_after or move.aside or move.earlier for move in self._moves):
             return None
         placed = apart(self._moves, len(self._moves) - 1)
         for kept, writer in itertools.islice(_pairs(placed), 2):
             moves = [move for at, move in enumerate(placed) if at in kept]
-            found = self._try(moves)
+            # Where that is the very run that broke, it has been tried.
+            found = fallback if moves == self._moves else self._try(moves)
             if found is not None:
                 fewer, found = self._greedy(moves, found) if len(moves) > 2 else (moves, found)
                 return fewer, found, next((at for at, move in enumerate(fewer[:-1]) if move is placed[writer]), None)
@@ -96,6 +119,8 @@ class Shrinker:
         crash = any(move.kill_after for move in self._moves)
         last = len(self._moves) - 1
         warmed = [replace(move, slot=1 if move.slot == self._moves[-1].slot else 0) for move in self._moves]
+        if self._earlier:
+            return self._moves, None  # each try would have to serve the others first
         ways = [self._moves] if crash else [apart(self._moves, last), warmed, self._moves]
         if any(move.aside for move in self._moves):
             ways = ways[1:]
@@ -110,15 +135,31 @@ class Shrinker:
         if self._left <= 0:
             return None
         self._left -= 1
-        ground, found = self._subject.compare(moves, self._mode)
-        if found is None or found.at != len(moves) - 1:
+        used = self._lends(moves)
+        ground, found = self._subject.compare(moves, self._mode, used)
+        if found is None or found.at != len(moves) - 1 or self._is_unsteady(moves, ground, used):
             return None
         if found.certain:
             return ground, found
         # What stands on a page that the whole flow never shows may vary too: one more run on one instance tells.
-        ground.learn(self._subject.control(moves))
+        self._subject.learn(ground)
         found = ground.first_break(found.trace)
         return (ground, found) if found is not None and found.at == len(moves) - 1 else None
+
+    def _is_unsteady(self, moves: Sequence[Move], ground: Ground, used: bool) -> bool:
+        """True where one instance itself answers the last request now so, now so.
+
+        Asked only where it is not answered as in the whole flow: something that earlier runs have used up in a shared store,
+        such as a rate limit, must not accuse.
+        """
+        answer = ground.control.outcomes[-1].answer
+        known = next(
+            (o.answer for o in self._subject.baseline.control.outcomes if o.move.step.id == moves[-1].step.id), answer
+        )
+        if answer.status == known.status:
+            return False
+        again = self._subject.control(moves, used=used).outcomes[-1].answer
+        return again.status != answer.status
 
     def _pair(self, placed: Sequence[Move]) -> tuple[list[Move], tuple[Ground, Break], int | None] | None:
         """One earlier move and the last one, with what those two need."""
@@ -146,22 +187,53 @@ class Shrinker:
             at += 1
         return placed, best
 
-    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look) -> tuple[int, int]:
-        """How often the witness breaks and one instance passes, of three times each; the search has shown either before."""
+    def _fresh(self, moves: Sequence[Move], look: Look) -> tuple[Ground, Break] | None:
+        """The witness on instances that have served nothing, which alone counts; None where they do not show it."""
         crash = any(move.kill_after for move in moves)
         with Threads(2) as threads:
-            again = [
-                threads.submit(self._subject.run, moves, self._mode, look=look if first and not crash else _no_look)
-                for first in (True, False)
-            ]
-            controls = [threads.submit(self._subject.control, moves) for _ in range(TIMES - 1)]
-            broken = [ground.first_break(future.result()) for future in again]
-            passed = [ground.first_break(future.result()) for future in controls]
+            grounded = threads.submit(self._subject.ground_for, moves)
+            trace = threads.submit(self._subject.run, moves, self._mode, look=_no_look if crash else look).result()
+        ground = grounded.result()
+        found = ground.first_break(trace)
+        return (ground, found) if found is not None and found.at == len(moves) - 1 else None
+
+    def _confirm(self, moves: Sequence[Move], ground: Ground, look: Look, before: int, used: bool) -> tuple[int, int]:
+        """How often the witness breaks and one instance passes, of three times each; the search has shown either `before`.
+
+        Once it was shown on fresh instances, used ones may show it again; what they do not show, fresh ones are asked for.
+        """
+        crash = any(move.kill_after for move in moves)
+        last = len(moves) - 1
+
+        def breaks(first: bool) -> bool:
+            # Where files are looked at, there must be none of others.
+            looks = first and not crash and before == 1
+            look_now = look if looks else _no_look
+            if used and not looks and self._breaks_last(ground, self._subject.run(moves, self._mode, used=True), last):
+                return True
+            return self._breaks_last(ground, self._subject.run(moves, self._mode, look=look_now), last)
+
+        def passes() -> bool:
+            # One instance alone is asked whether it is chance: for that, one that has served others will do.
+            if self._subject.reserve is not None and not self._breaks_last(
+                ground, self._subject.control(moves, used=True), last
+            ):
+                return True
+            return not self._breaks_last(ground, self._subject.control(moves), last)
+
+        with Threads(1 if used else 2) as threads:
+            again = [threads.submit(breaks, not turn) for turn in range(TIMES - before)]
+            controls = [threads.submit(passes) for _ in range(TIMES - before)]
+            broke = before + sum(future.result() for future in again)
+            passed = before + sum(future.result() for future in controls)
         if crash and self._subject.can_kill:
             # What the killed instance had would be gone with its disk.
             self._subject.run([replace(move, kill_after=False) for move in moves], self._mode, look=look)
-        broke = 1 + sum(found is not None and found.at == len(moves) - 1 for found in broken)
-        return broke, 1 + sum(found is None or found.at != len(moves) - 1 for found in passed)
+        return broke, passed
+
+    def _breaks_last(self, ground: Ground, trace: Trace, last: int) -> bool:
+        found = ground.first_break(trace)
+        return found is not None and found.at == last
 
 
 def _no_look(world: World, trace: Trace) -> None:
@@ -205,6 +277,9 @@ def _pairs(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
     Where the last move's instance has served something (it was warmed), the latest such read stays in.
     """
     last = len(placed) - 1
+    if any(move.earlier for move in placed):
+        yield from _pairs_after_others(placed)
+        return
     here = [at for at in range(last) if placed[at].slot == placed[last].slot and placed[last].slot != 0]
     warm = (
         {next((at for at in reversed(here) if placed[at].step.path == placed[last].step.path), here[-1])}
@@ -221,8 +296,18 @@ def _pairs(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
             yield kept, writer
 
 
+def _pairs_after_others(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
+    """The latest write and the last move, with all that the instance of either has served to others."""
+    last = len(placed) - 1
+    writer = next((at for at in reversed(range(last)) if not placed[at].earlier and not placed[at].step.safe), None)
+    if writer is not None:
+        for slot in (placed[last].slot, placed[writer].slot):
+            served = {at for at in range(last) if placed[at].earlier and placed[at].slot == slot}
+            yield closure(placed, {writer, last} | served), writer
+
+
 def _likely_writer(moves: Sequence[Move]) -> int | None:
     """The latest write before the last move; else the latest request."""
-    earlier = [at for at in range(len(moves) - 1) if not moves[at].aside]
+    earlier = [at for at in range(len(moves) - 1) if not moves[at].aside and not moves[at].earlier]
     writes = [at for at in earlier if not moves[at].step.safe]
     return (writes or earlier or [None])[-1]

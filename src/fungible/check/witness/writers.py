@@ -26,7 +26,8 @@ def with_writer(subject: Subject, witness: Witness) -> Witness:
     if len(writes) < 2 or any(move.kill_after for move in moves):
         return witness
     for at in list(reversed(writes[1:]))[:_MOST_RUNS]:
-        found = witness.broken_by(subject.run(_served_by(moves, at, reader)))
+        served = _served_by(moves, at, reader)
+        found = witness.broken_by(subject.run(served, used=subject.lends(served)))
         if found is None:
             return replace(witness, writer=at)
         if found.at < len(moves) - 1:
