@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
-from apps.catalogue import APPS, BY_NAME, MISBEHAVING, ORDER, Misbehaving
+from apps.catalogue import APPS, BY_NAME, MISBEHAVING, ORDER, WORKERS, Misbehaving
 from apps.plain_runner import Broken, Instance, Run, launched, run_flow, started
 
 from fungible.check.model import Step
@@ -374,4 +374,4 @@ def test_every_way_to_misbehave_is_tried():
 def test_every_file_of_the_zoo_is_in_the_catalogue():
     here = os.listdir(os.path.dirname(APPS[0].command.split()[1]))
     files = {name.partition(".")[0] for name in here if name.startswith(("python_", "node_"))}
-    assert files == {*BY_NAME, "python_misbehaving"}
+    assert files == {*BY_NAME, *(app.name for app in WORKERS), "python_misbehaving", "python_public"}

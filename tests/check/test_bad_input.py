@@ -43,6 +43,8 @@ def marked(command, cli):
 
 # --- applications that misbehave --------------------------------------------------------------------------------------
 
+UNHARMED = (2, "nothing that was sent could have broken")
+"""Every schedule ran, nothing was found; that the flow only reads keeps it from being a verdict."""
 SAYS = {
     "exits": (2, "ended with status 1 before the instance was ready", "the setting DATABASE_URL is missing"),
     "exits-later": (2, "ended with status 1 before the instance was ready", "giving up: no connection to the database"),
@@ -55,14 +57,14 @@ SAYS = {
     "drips": (2, "the body had not ended after 1 s"),
     "many-headers": (2, "not an HTTP answer (got more than 100 headers)"),
     "not-http": (2, "not an HTTP answer (BadStatusLine)"),
-    "endless": (0, "STATELESS"),
-    "huge": (0, "STATELESS"),
-    "charset": (0, "STATELESS"),
-    "unknown-charset": (0, "STATELESS"),
-    "gzip": (0, "STATELESS"),
-    "json": (0, "STATELESS"),
-    "content-length": (0, "STATELESS"),
-    "headers": (0, "STATELESS"),
+    "endless": UNHARMED,
+    "huge": UNHARMED,
+    "charset": UNHARMED,
+    "unknown-charset": UNHARMED,
+    "gzip": UNHARMED,
+    "json": UNHARMED,
+    "content-length": UNHARMED,
+    "headers": UNHARMED,
 }
 
 
@@ -130,7 +132,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Always).serve_forever()
 def test_an_instance_is_ready_when_it_answers_404_but_not_when_it_answers_500(cli):
     start = BY_NAME["python_session"].command
     flow = ["--file", cli.flow(PAGES), "--schedules", "scatter", "--env", "MENDED=1"]
-    assert cli.run("--start", start, "--ready", "/nowhere", *flow).status == 0
+    ended = cli.run("--start", start, "--ready", "/nowhere", *flow)
+    assert "nothing that was sent could have broken" in ended.said
     failing = cli.write("failing.py", ANSWERS_500)
     ended = cli.run("--start", f"{sys.executable} {failing} {{port}}", "--ready-timeout", 1, *flow)
     assert ended.status == 2
@@ -161,7 +164,7 @@ def test_a_setup_command_that_fails_hangs_or_leaves_a_server_running(cli):
     # It would hold the pipe open through which its output is read, were there one.
     flow = cli.flow(PAGES)
     ended = cli.run(*start, "--setup", "env -u FUNGIBLE_TEST_MARK sleep 20 &", "--file", flow, "--env", "MENDED=1")
-    assert ended.status == 0, ended.said
+    assert "nothing that was sent could have broken" in ended.said
 
 
 def test_paths_that_do_not_exist(cli):
@@ -290,7 +293,7 @@ def test_an_api_description_whose_references_go_round_in_a_circle(what, cli):
         *("--start", BY_NAME["python_rest"].command, "--env", f"SHARED_DIR={cli.temporary}"),
         *("--openapi", cli.write("api.json", document), "--schedules", "scatter,crash"),
     )
-    assert "Traceback" not in ended.said
+    assert "Traceback" not in ended.err  # the report shows the end of the application's log, which may well have one
     if what == "nested":
         assert ended.status == 1
         assert "in-process-data" in ended.said

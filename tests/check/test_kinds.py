@@ -313,9 +313,13 @@ class Served:
         self.broken_at = broken_at
         self.runs = 0
 
-    def run(self, moves: Sequence[Move]) -> Trace:
+    def lends(self, moves: Sequence[Move]) -> bool:
+        return False
+
+    def run(self, moves: Sequence[Move], *, used: bool) -> Trace:
         self.runs += 1
         where = {move.step.id: move.slot for move in moves}
+        assert not used
         good = where[self.hangs_on] == where["read"]
         return Trace(
             [outcome(move, OK if good or at != self.broken_at else status(404)) for at, move in enumerate(moves)]

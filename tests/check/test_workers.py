@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 
 import pytest
 from apps.catalogue import BY_NAME, WORKERS
@@ -41,6 +42,8 @@ def answered_by(workers, instance, place):
 @pytest.mark.parametrize("app", ALL)
 def test_each_worker_is_met_and_answers_whenever_it_is_chosen(app, tmp_path):
     with running(app, tmp_path) as instance:
+        while len(members(instance)()) < 4:  # the one that listens, and the three that it starts
+            time.sleep(0.01)
         workers = workers_of(instance.port, members(instance))
         assert workers is not None
         assert workers.count(Address("127.0.0.1", instance.port)) == 3

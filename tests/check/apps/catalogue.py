@@ -37,6 +37,8 @@ class App:
     shows_on: Literal["any", "fresh", "served"] = "any"
     """On which instances the fault shows: on any, on such as have served nothing, or on such as have served the flow to others."""
     runtime: Literal["python", "node"] = "python"
+    exercises: bool = True
+    """False where the flow has nothing that a mended application could lose: there is no verdict then."""
 
     @property
     def command(self) -> str:
@@ -338,8 +340,8 @@ SESSIONS = [
     node("session_expired", [SIGN_IN, HOME], "session", "home", "sign-in", schedules=LOST),
     python("servlet", SHOP, "session", "basket", "add", schedules=("scatter", "crash")),
     node("servlet", SHOP, "session", "basket", "add", schedules=("scatter", "crash")),
-    python("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",)),
-    node("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",)),
+    python("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",), exercises=False),
+    node("visitor_cookie", VISIT, "session", "about", also_kinds=("in-process-data",), exercises=False),
     python(
         "password_cache",
         [

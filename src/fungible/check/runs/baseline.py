@@ -13,7 +13,7 @@ from fungible.check.errors import UnjudgedError
 from fungible.check.model import Flow, Step
 from fungible.check.runs.ground import Ground, answer_words
 from fungible.check.runs.logs import Logs, failed
-from fungible.check.runs.marks import marks_of
+from fungible.check.runs.marks import Marks, marks_of
 from fungible.check.runs.names import candidates, chosen
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
@@ -47,8 +47,7 @@ def establish(subject: Subject) -> list[str]:
     subject.ground.learn(second)
     subject.pair = (first, second)
     subject.conditions = replace(subject.conditions, timeout_s=_patience(first, second), poll_s=_polls(first, second))
-    subject.marks = marks_of(first, second, subject.conditions.names)
-    _mark(subject)
+    subject.marks = _marked(subject, marks_of(first, second, subject.conditions.names))
     return notes
 
 
@@ -64,32 +63,35 @@ def _with_refusals(flow: Flow, trace: Trace) -> Flow:
     return msgspec.structs.replace(flow, steps=tuple(map(step_of, trace.outcomes, flow.steps)))
 
 
-def _mark(subject: Subject) -> None:
-    """Makes the names in the flow's writes unique, where that is what all its runs still need to be told apart.
+def _marked(subject: Subject, marks: Marks | None) -> Marks | None:
+    """What tells the flow's runs apart, so that used instances may serve it; None where nothing does.
 
-    Tried where it costs no start: an instance that has served the flow once must answer the flow with other names as it did
-    before, but for the names. Where it does not (a user who is known, a page that lists them all), names stay as they are.
+    Tried where it costs no start: an instance that has served the flow must answer it once more as it did before. Where names
+    are taken, or writes carry nothing of their own, the names in these are made unique; and where the instance still answers
+    otherwise (a user who is known, a page that lists them all), names stay as they are.
     """
-    marks, before = subject.marks, subject.conditions
-    if subject.reserve is None or marks is None or marks.hold(subject.moves):
-        return
+    if subject.reserve is None or marks is None:
+        return None
+    before = subject.conditions
+    if marks.hold(subject.moves) and subject.baseline.first_break(subject.run(subject.moves, used=True)) is None:
+        return marks
     wanted = [chosen(step) for step in subject.flow.steps]
     for _ in range(2 * _MOST_NAMES):
         names = tuple(dict.fromkeys([*before.names, *(name for names in wanted for name in names)]))
         unique = replace(marks, names=names)
         if names == before.names or not unique.hold(subject.moves):
-            return
+            return None
         subject.conditions = replace(before, names=names)
         found = subject.baseline.first_break(subject.run(subject.moves, used=True))
         if found is None:
-            subject.marks = unique
-            return
+            return unique
         subject.conditions = before
         # What the step that broke has sent of its own goes first; where that is nothing, what is least likely a name.
         sent = wanted[found.at] or {name: False for names in wanted for name, telling in names.items() if not telling}
         if not sent:
-            return
+            return None
         wanted = [{name: telling for name, telling in names.items() if name not in sent} for names in wanted]
+    return None
 
 
 def _patience(*traces: Trace) -> float:

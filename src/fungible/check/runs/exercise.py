@@ -16,6 +16,7 @@ from fungible.check.http.template import needs
 from fungible.check.model import Answer, Step
 from fungible.check.oracle.places import places_of
 from fungible.check.runs.ground import Ground
+from fungible.check.runs.placement import closure
 from fungible.check.runs.runner import Outcome, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import World
@@ -31,9 +32,14 @@ _MOST_ASKED = 6
 
 
 def exercised(subject: Subject) -> bool:
-    """Whether the flow has something that could have broken; asks one more instance where its answers do not tell."""
+    """Whether the flow has something that could have broken; asks more instances where its answers do not tell."""
     ground = subject.baseline
-    return _reads_back(ground.control) or _changes(ground, subject.conditions.host) or _checks_credentials(subject)
+    return (
+        _reads_back(ground.control)
+        or _changes(ground, subject.conditions.host)
+        or _checks_credentials(subject)
+        or _hangs_on_what_went_before(subject)
+    )
 
 
 def _reads_back(trace: Trace) -> bool:
@@ -106,6 +112,27 @@ def _target(outcome: Outcome) -> tuple[str, str]:
 
 def _body(outcome: Outcome) -> bytes:
     return outcome.request.body if outcome.request is not None else b""
+
+
+def _hangs_on_what_went_before(subject: Subject) -> bool:
+    """True where the reads, or the last step, are answered otherwise on an instance that has not served the writes."""
+    ground = subject.baseline
+    known = {"host", "run"}
+    kept = closure(ground.moves, {len(ground.moves) - 1})
+    for at, move in enumerate(ground.moves):
+        if at in kept or (move.step.safe and needs(move.step) <= known):
+            kept.add(at)
+            known |= {capture.name for capture in move.step.capture}
+    if len(kept) == len(ground.moves):
+        return False
+    moves = [ground.moves[at] for at in sorted(kept)]
+    trace = subject.run(moves, used=subject.lends(moves))
+    host = subject.conditions.host
+    return any(
+        _differs(ground, at, outcome.answer, trace, host)
+        for at, outcome in zip(sorted(kept), trace.outcomes, strict=True)
+        if not outcome.answer.error
+    )
 
 
 def _checks_credentials(subject: Subject) -> bool:

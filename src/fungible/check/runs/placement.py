@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from fungible.check.http.template import needs
 from fungible.check.runs.runner import Move
 
 MOST_INSTANCES = 8
@@ -81,3 +82,24 @@ def crashed(moves: Sequence[Move], glue: Glue, leaves: Sequence[bool]) -> list[M
         needed_until = max(needed_until, last[glue.leader(move.step.id)])
         placed.append(replace(move, slot=0, kill_after=leaves[at] and at >= needed_until and at + 1 < len(moves)))
     return placed
+
+
+def closure(moves: Sequence[Move], kept: set[int]) -> set[int]:
+    """`kept`, and the moves that give the values those need."""
+    todo = sorted(kept)
+    kept = set(kept)
+    while todo:
+        at = todo.pop()
+        for name in needs(moves[at].step):
+            giver = next(
+                (
+                    i
+                    for i in range(at - 1, -1, -1)
+                    if any(c.name == name for c in moves[i].step.capture) and not moves[i].aside
+                ),
+                None,
+            )
+            if giver is not None and giver not in kept:
+                kept.add(giver)
+                todo.append(giver)
+    return kept

@@ -85,15 +85,16 @@ class Explorer:
         moves = warming(self._subject)
         ground: Ground | None = None
 
-        if slots_of(apart_by_safety(moves, self._subject.glue)) > 1:
-            if any(move.aside for move in moves):
-                ground = self._subject.ground_for(moves, used=self._subject.lends(moves, Mode()))
-                self._subject.learn(ground)
-            self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
-            for asking in asked_again(self._subject):
-                self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
-            if ground is not None:
-                self._subject.unsteady += unsteady(ground, self._subject.flow.name)
+        asked = asked_again(self._subject)
+        places = [apart_by_safety(moves, self._subject.glue, asking) for asking in (frozenset[str](), *asked)]
+        if any(move.aside for move in moves) and any(slots_of(placed) > 1 for placed in places):
+            ground = self._subject.ground_for(moves, used=self._subject.lends(moves, Mode()))
+            self._subject.learn(ground)
+        self._explore("warm", lambda glue: apart_by_safety(moves, glue), ground)
+        for asking in asked:
+            self._explore("warm", lambda glue, asking=asking: apart_by_safety(moves, glue, asking), ground)
+        if ground is not None:
+            self._subject.unsteady += unsteady(ground, self._subject.flow.name)
         self._after_others()
 
     def _after_others(self) -> None:

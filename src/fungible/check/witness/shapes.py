@@ -9,8 +9,9 @@ from fungible.check.http.template import needs
 from fungible.check.model import Answer, Step
 from fungible.check.oracle.places import Places, places_of
 from fungible.check.runs.ground import Ground
+from fungible.check.runs.placement import closure
 from fungible.check.runs.runner import Outcome
-from fungible.check.witness.witness import Witness, closure
+from fungible.check.witness.witness import Witness
 
 _TOO_MANY = 429
 _LIMITED = frozenset({401, 403, 423, 503})

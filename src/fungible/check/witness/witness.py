@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from fungible.check.http.template import needs
 from fungible.check.runs.ground import Break, Ground
-from fungible.check.runs.placement import apart
+from fungible.check.runs.placement import apart, closure
 from fungible.check.runs.runner import Move, Trace
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode, World
@@ -97,6 +97,9 @@ class Shrinker:
             if confirmed is None:
                 return None
             best, before = confirmed, 2
+        elif best is fallback and len(best[0].moves) > len(placed):
+            # What one instance answers to all of the flow is none of the witness's: its last move must be the last.
+            best = (self._subject.ground_for(placed), best[1])
         broke, passed = self._confirm(placed, best[0], look, before, used)
         return Witness(tuple(placed), best[0], best[1], writer, warmed, broke, passed, look)
 
@@ -248,27 +251,6 @@ def _closed(moves: Sequence[Move]) -> bool:
             return False
         known |= {capture.name for capture in move.step.capture}
     return True
-
-
-def closure(moves: Sequence[Move], kept: set[int]) -> set[int]:
-    """`kept`, and the moves that give the values those need."""
-    todo = sorted(kept)
-    kept = set(kept)
-    while todo:
-        at = todo.pop()
-        for name in needs(moves[at].step):
-            giver = next(
-                (
-                    i
-                    for i in range(at - 1, -1, -1)
-                    if any(c.name == name for c in moves[i].step.capture) and not moves[i].aside
-                ),
-                None,
-            )
-            if giver is not None and giver not in kept:
-                kept.add(giver)
-                todo.append(giver)
-    return kept
 
 
 def _pairs(placed: Sequence[Move]) -> Iterator[tuple[set[int], int]]:
