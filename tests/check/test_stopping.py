@@ -14,7 +14,7 @@ from fungible.check.errors import StartError
 from fungible.check.instances.pool import Pool
 from fungible.check.instances.starter import Outside
 from fungible.check.model import Target
-from fungible.check.stopping import Endings, Threads
+from fungible.check.stopping import Endings, Threads, uninterrupted
 
 PATIENCE_S = 20.0
 
@@ -111,8 +111,12 @@ def test_a_signal_that_broke_off_no_wait_is_noticed_all_the_same() -> None:
         return stopped.wait(PATIENCE_S)
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), Threads(1, stop=stopped.set) as threads:
-        threads.submit(hang)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+    try:
+        with pytest.raises(KeyboardInterrupt), Threads(1, stop=stopped.set) as threads:
+            threads.submit(hang)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert time.monotonic() - began < PATIENCE_S / 2
     assert stopped.is_set()
 
@@ -152,3 +156,13 @@ def test_no_command_begins_once_the_rest_is_ended(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="stopped"):
         outside.reset()
     assert not (tmp_path / "done").exists()
+
+
+def test_a_check_outside_the_main_thread_leaves_signals_alone() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(_came_of_nothing).result() == []
+
+
+def _came_of_nothing() -> list[int]:
+    with uninterrupted() as came:
+        return came

@@ -36,9 +36,10 @@ def uninterrupted() -> Generator[list[int]]:
     before: dict[int, Any] = {}
     with contextlib.suppress(ValueError):  # not in the main thread, which alone gets signals
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            before[number] = signal.getsignal(number)
-            if before[number] != signal.SIG_IGN:
+            handler = signal.getsignal(number)
+            if handler != signal.SIG_IGN:
                 signal.signal(number, lambda number, _: came.append(number))
+                before[number] = handler
     try:
         yield came
     finally:

@@ -14,7 +14,6 @@ from fungible.check.http.template import needs
 from fungible.check.model import Answer, Kind, Step
 from fungible.check.oracle.noise import Oracle
 from fungible.check.oracle.places import Places, places_of
-from fungible.check.runs.ground import answer_words
 from fungible.check.runs.runner import Move, Outcome, Trace, alone
 from fungible.check.runs.subject import Subject
 from fungible.check.runs.world import Mode
@@ -282,7 +281,7 @@ class Diagnosing:
         return bool((elsewhere | signed) - {"host", "run"})
 
     def _seen(self) -> list[str]:
-        """What was seen besides: files, stores, cookies, the two answers."""
+        """What was seen besides: files, stores, cookies."""
         outcome = self._witness.found.outcome
         left, reader = self._look.left, self._look.reader
         found = self._files_seen() if self._subject.can_kill else []
@@ -292,9 +291,6 @@ class Diagnosing:
         if given:
             named = [f"{name} (a session cookie by its name)" if is_session_cookie(name) else name for name in given]
             found.append("the request carries what an earlier answer gave: " + ", ".join(named))
-        found.append(
-            f"one instance: {answer_words(self._witness.ground.control.outcomes[-1].answer)}; several: {answer_words(outcome.answer)}"
-        )
         return found
 
     def _files_seen(self) -> list[str]:
