@@ -167,6 +167,7 @@ async def hang():
         print("cancelled", flush=True)
         raise
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 try:
     run(hang())
 except KeyboardInterrupt:

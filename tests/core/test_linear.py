@@ -16,7 +16,7 @@ from urllib.parse import quote
 import pytest
 
 from fungible.cache import conditions, directives, freshness, requests
-from fungible.check.findings.words import plain_text
+from fungible.check.findings.differences import plain_text
 from fungible.check.flows import har_body, html_forms, leaves, values
 from fungible.check.http import jar, template
 from fungible.check.model import Answer
